@@ -32,9 +32,7 @@ lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/mypy
 
 benchmark: .venv/installed ## how fast sampling and training are, beside other people's loops
-	mkdir -p runs
-	$(BIN)/python -m pytest --benchmark --benchmark-json=runs/speed.json; status=$$?; \
-	$(BIN)/python -m reports bench runs/speed.json && exit $$status
+	$(BIN)/python -m experiments bench
 
 release: test test-oldest ## test, build and upload to PyPI, for whoever has the rights; first set the version and date CHANGELOG
 	$(BIN)/python -m pytest -m release

@@ -17,18 +17,12 @@ os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmark", action="store_true", help="run the benchmarks in bench/ and nothing else")
-    parser.addoption("--sampler", metavar="FILE:CLASS", help="with --benchmark: times your sampler beside the others")
-    parser.addoption(
-        "--network", metavar="KIND:WHERE", help="with --benchmark: your network, as in experiments, or exact"
-    )
-    parser.addoption(
-        "--data", default="mnist5k", metavar="NAME", help="with --network: the data that it was trained on"
-    )
     parser.addoption("--device", default="sim", help="device of tests/test_devices.py: sim (simulated) or cuda")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    unwanted = ROOT / ("tests" if config.getoption("--benchmark") else "bench")
+    named = any(Path(word).resolve().is_relative_to(ROOT / "bench") for word in config.invocation_params.args)
+    unwanted = ROOT / ("tests" if config.getoption("--benchmark") or named else "bench")
     in_one_process = collection_path.name == ALONE and not any(ALONE in str(argument) for argument in config.args)
     return True if in_one_process or collection_path.is_relative_to(unwanted) else None
 
@@ -54,13 +48,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if "not release" in config.option.markexpr:
         terminalreporter.write_line("left out: tests marked release; run them by pytest -m release")
-
-
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    import torch
-
-    machine_info |= {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    }

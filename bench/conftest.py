@@ -30,6 +30,20 @@ RESULTS = pytest.StashKey[dict[str, Job | BaseException]]()  # of benchmarks by 
 RECORDED = [0.0]  # seconds
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sampler", metavar="FILE:CLASS", help="times your sampler beside the others")
+    parser.addoption("--network", metavar="KIND:WHERE", help="your network, as in experiments, or exact")
+    parser.addoption("--data", default="mnist5k", metavar="NAME", help="with --network: what it was trained on")
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info |= {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
 def recorded_time() -> float:
     """The clock of pytest-benchmark: it advances by the seconds that rounds took, which had alternated before."""
     return RECORDED[0]
@@ -78,9 +92,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not timed:
         return
     rows = frame_of([result.notes | {"data": result.seconds} for result in timed])
-    terminalreporter.section("what was timed, in rounds that alternate")
-    for line in text_of(rows):
-        terminalreporter.write_line(line)
+    if not config.option.benchmark_quiet:  # otherwise `python -m experiments bench` prints it
+        terminalreporter.section("what was timed, in rounds that alternate")
+        for line in text_of(rows):
+            terminalreporter.write_line(line)
     if (sampler := chosen_sampler(config)) and not rows["fault"].any():
         terminalreporter.write_line(f"{sampler.name}: {judge(sampler).sentence}")
 
@@ -112,7 +127,7 @@ def clock(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Tenso
     """`clock(prepare, rounds)` gives the result of the job prepare(**parameters) of this benchmark, once it is timed.
 
     The first benchmark of a function times the jobs of all, in rounds that alternate; each then tells pytest-benchmark
-    its own seconds. Its notes are in extra_info, where `python -m reports bench` reads them.
+    its own seconds. Its notes are in extra_info, where `python -m experiments bench` reads them.
     """
 
     def time(prepare: Callable[..., Job], rounds: int) -> Tensor:

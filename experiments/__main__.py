@@ -40,6 +40,10 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.robustness",
         "Which fixed choice turns the answer? Of results that are there: robustness runs/*",
     ),
+    "bench": (
+        "bench.command",
+        "How fast is a sampling loop, beside others' and before? bench --sampler my_file:Mine",
+    ),
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }

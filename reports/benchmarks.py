@@ -1,4 +1,4 @@
-"""What `pytest --benchmark` prints, and the page of `python -m reports bench`: how fast is sampling, next to others?
+"""What `pytest --benchmark` prints, and the page of `experiments bench`: how fast is sampling, next to others?
 
 Rounds alternate, so two rows of one group are compared round by round; two commits are compared process by process.
 This is the one page that computes what it shows: nothing but benchmarks has these numbers.
@@ -17,7 +17,7 @@ from scipy.stats import binom
 from scipy.stats import t as student
 
 from reports.details import describe_origin
-from reports.formats import capital, join, number, plural, short
+from reports.formats import capital, join, number, percent, plural, short
 from reports.page import Column, Page, Row, Source, Table
 
 OURS, YOURS = "sigmabench", "yours"  # packages of loops
@@ -54,7 +54,7 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         ValueError: no benchmark in it is ours and has the seconds of its rounds, which --benchmark-save leaves out.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
+        raise FileNotFoundError(f"{path}: no such file; `python -m experiments bench --save NAME` writes some")
     info = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         bench["extra_info"] | {"data": bench["stats"]["data"], "name": bench["fullname"]}
@@ -173,33 +173,33 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
     return _page(info, rows, find_verdict(rows), make_table(rows))
 
 
-def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | None) -> tuple[Page, bool]:
-    """The page on two commits or machines, and whether a loop of ours or yours is slower by more than `limit`, say 0.1.
+def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | None, name: str) -> tuple[Page, bool]:
+    """The page on runs against those called `name`, and whether a loop of ours or yours is slower by more than `limit`.
 
-    Both ran alternately, so that run i of one is compared with run i of the other. On one machine a ratio counts beside
-    that of other projects' loops, which cancels how busy the machine was. Intervals are Student's, of the mean of logs.
+    Run i of one is compared with run i of the other; they may have alternated. On one machine a ratio counts beside
+    that of other projects' loops, which cancels how busy the machine was. A run counts by its fastest round, which
+    other programs disturb least. Intervals are Student's, of the mean of logs.
 
     Raises:
         ValueError: unequal numbers of files; a limit, but too few files for intervals; no benchmark is in all files, or
             a loop of the user's is not.
     """
     if len(files) != len(against):
-        rule = "as many files as before it, whose runs alternated"
-        raise ValueError(f"against={len(against)} files: it must be {rule}, that is {len(files)}")
+        raise ValueError(f"against={name}: it has {plural(len(against), 'run')}, not {len(files)}; --runs adds some")
     if limit is not None and len(files) < ENOUGH:
-        raise ValueError(f"fail_if_slower: it needs an interval, so at least {ENOUGH} files on each side")
+        raise ValueError(f"fail_if_slower: it needs an interval, so --runs {ENOUGH} on each side")
     pairs = [[read_benchmarks(path) for path in pair] for pair in zip(files, against, strict=True)]
-    times = [[rows.set_index("name")["ms"] for rows, _ in pair] for pair in pairs]
+    times = [[rows.set_index("name")["rounds"].map(min) for rows, _ in pair] for pair in pairs]
     logs = np.log(pd.concat([new / old for new, old in times], axis=1)).dropna()
     if logs.empty:
-        raise ValueError("against: no benchmark is in all files")
+        raise ValueError("against: no benchmark is in all runs")
     yours = {name for pair in pairs for made, _ in pair for name in made.loc[made["package"] == YOURS, "name"]}
     if lost := sorted(yours.difference(logs.index)):
-        raise ValueError(f"against: {lost[0]} is not in all files; give all runs the same --sampler and --network")
+        raise ValueError(f"against: {lost[0]} is not in all runs; give all runs the same --sampler and --network")
     (rows, info), (_, before) = pairs[0]
     rows = rows.set_index("name").loc[logs.index]
     machines = {_machine(about["machine_info"]) for about in (info, before)}
-    title = "Time of the first files, over that of --against"
+    title = f"Time of these runs, over that of {name}"
     own = rows["package"].isin((OURS, YOURS))
     if len(machines) == 1 and not own.all():  # their code is the same in both: they differ by what the machine does
         logs -= logs[~own].mean()
@@ -212,7 +212,10 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
     ours = ratios[own]
     whose = "ours and yours" if yours else "ours"
     caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
-    verdict = (find_fault(rows), _count_slower(ours, whose, len(files)))
+    slower = [*dict.fromkeys(rows["who"][own & (ratios["low"] > 1)])]
+    lead = find_fault(rows) or (f"Slower than {name}: {join(slower)}." if slower else "")
+    detect = _say_detectable(logs[rows["package"].eq(YOURS) if yours else own])
+    verdict = (lead, f"{_count_slower(ours, whose, len(files))}{detect}")
     page = _page(info, rows, verdict, Table(title, COMPARED, made), caveats)
     return page, limit is not None and bool((ours["low"] > 1 + limit).any())
 
@@ -228,10 +231,24 @@ def _ratios(logs: pd.DataFrame) -> pd.DataFrame:
 def _count_slower(ours: pd.DataFrame, whose: str, n: int) -> str:
     """How many of these rows are slower or faster, over n pairs of files."""
     if n < ENOUGH:
-        return f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
+        return f"No intervals: they need {ENOUGH} runs on each side. The same loop differs by 30 % minutes apart."
     slower, faster = (ours["low"] > 1).sum(), (ours["high"] < 1).sum()
     text = f"Of {len(ours)} rows of {whose} {slower} are slower and {faster} faster (95 % intervals over {n} pairs of "
-    return f"{text}processes; of 40 equal rows one is called slower)."
+    return f"{text}runs; of 40 equal rows one is called slower)."
+
+
+def _say_detectable(logs: pd.DataFrame) -> str:
+    """Which change half of these rows could detect, with a power of 80 %, and how many runs would detect 10 %."""
+    if (n := logs.shape[1]) < ENOUGH:
+        return ""
+    spread = float(logs.std(axis=1).median())
+
+    def detectable(n: int) -> float:
+        return float(np.exp((student.ppf(0.975, n - 1) + student.ppf(0.8, n - 1)) * spread / math.sqrt(n)) - 1)
+
+    enough = next((n for n in range(ENOUGH, 100) if detectable(n) <= 0.1), 100)
+    most = f"{enough} runs on each side" if enough < 100 else "more than 99"
+    return f" A change of {percent(detectable(n))} could be detected; 10 % would take {most}."
 
 
 def _page(
@@ -240,7 +257,7 @@ def _page(
 ) -> Page:  # fmt: skip
     machine = info["machine_info"]
     versions = {"torch": machine["torch"], "python": machine["python_version"], "pytest-benchmark": info["version"]}
-    about = {"command": "pytest --benchmark --benchmark-json=FILE.json", "commit": info["commit_info"].get("id"),
+    about = {"command": "python -m experiments bench", "commit": info["commit_info"].get("id"),
              "dirty": info["commit_info"].get("dirty"), "machine": _machine(machine), "versions": versions}  # fmt: skip
     return Page(
         Source([_machine(machine)], info["datetime"][:10]), "How fast is the loop, next to others?", *verdict,

@@ -10,7 +10,6 @@ import tyro
 Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
 
 
 def report(directory: Dir) -> None:
@@ -19,8 +18,8 @@ def report(directory: Dir) -> None:
     It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
     at any time. Example: python -m reports runs/beta-laptop
 
-    `python -m reports bench FILE.json` writes the report on a run of the benchmarks, `python -m reports index FOLDER` a
-    page on all results in a folder, and `python -m reports publish DIR OUT` copies a result in few files.
+    `python -m reports index FOLDER` writes a page on all results in a folder, and `python -m reports publish DIR OUT`
+    copies a result in few files.
 
     Args:
         directory: a result folder, written by an experiment.
@@ -28,39 +27,6 @@ def report(directory: Dir) -> None:
     from reports.render import write_report
 
     _print_report(directory, write_report(directory).text)
-
-
-def bench(
-    files: Files, against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")] = (),
-    fail_if_slower: Annotated[str | None, tyro.conf.arg(metavar="PERCENT")] = None, out: Path | None = None,
-) -> int:  # fmt: skip
-    """Write the report on a run of the benchmarks, or on two commits: OUT/report.html and OUT/report.md.
-
-    Args:
-        files: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote; with --against several, one per run.
-        against: files of as many runs of another commit or machine; the runs of both should alternate.
-        fail_if_slower: exit status 1 if a loop of ours or yours is slower by more than this, such as 10%, at the low
-            end of the interval. It needs three files on each side.
-        out: folder of the report. The default is the first FILE without its suffix.
-    """
-    from reports.benchmarks import bench_page, compare_page, read_benchmarks
-    from reports.render import write_page
-
-    share = (fail_if_slower or "0%").removesuffix("%")
-    if not share.replace(".", "", 1).isdecimal():
-        raise ValueError(f"fail_if_slower={fail_if_slower!r}: it must be a number of per cent, such as 10%")
-    if not against and (len(files) > 1 or fail_if_slower):
-        raise ValueError("against: several files, or --fail-if-slower, need it; without it one file is described")
-    too_slow = False
-    if against:
-        page, too_slow = compare_page(files, against, None if fail_if_slower is None else float(share) / 100)
-    else:
-        page = bench_page(*read_benchmarks(files[0]))
-    folder = out or files[0].with_suffix("")
-    write_page(folder, page)
-    tables = [line for table in page.tables for line in ("", *table.text)]
-    print(*page.text, *tables, "", f"report:  {folder / 'report.html'}", f"text:    {folder / 'report.md'}", sep="\n")
-    return int(too_slow)
 
 
 def index(folder: Folder) -> None:
@@ -93,8 +59,8 @@ def _print_report(folder: Path, lines: Sequence[str] = ()) -> None:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, bench FILE ..., index FOLDER, or publish DIR OUT. ValueError if a file cannot be read."""
-    others: dict[str, Callable[..., Any]] = {"bench": bench, "index": index, "publish": publish}
+    """Parses and runs: DIR, index FOLDER, or publish DIR OUT. ValueError if a file cannot be read."""
+    others: dict[str, Callable[..., Any]] = {"index": index, "publish": publish}
     named = [name for name in arguments[:1] if name in others]
     function = others[named[0]] if named else report
     text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)

@@ -84,16 +84,19 @@ def publish_result(folder: Path, out: Path) -> None:
     """Copies tables, the pictures of the page and exports to `out`, and writes the page there.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or another commit trained.
+        FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or no commit,
+            or another commit trained.
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
     result = read(folder)
     page = make_page(result)
     commit = result.info.get("commit")
-    others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
-    if result.info.get("dirty") or others:
+    others = [text for text in result.table["trained_commit"] if text not in ("", commit)]
+    if not commit or result.info.get("dirty") or others:
         reason = f"its code had changes since commit {commit}"
+        if not commit:
+            reason = "an installed version made it, which names no commit"
         if others:
             reason = f"commit {others[0]} trained its networks, not {commit}"
         raise ValueError(f"{folder}: {reason}; run it again from a clean checkout, with a new --store")

@@ -30,6 +30,7 @@ flow = adapters.flow(lambda z, t: 0.1 * z, load("mnist5k"))
 
 
 def run_benchmarks(*words: str, **environment: str) -> str:
+    """As `pytest --benchmark` in the clone."""
     command = [sys.executable, "-m", "pytest", "--benchmark", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *words]
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}  # which disables
     done = subprocess.run(command, cwd=ROOT, env=alone | environment, capture_output=True, text=True, check=False)
@@ -56,14 +57,22 @@ def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path) ->
     assert "diffusers is not installed: pip install -e '.[peers]' for its loops" in out and " skipped" in out
 
 
-@pytest.mark.slow(10)
-def test_a_users_sampler_and_network_are_timed_beside_others(tmp_path: Path) -> None:
+@pytest.mark.slow(15)
+def test_a_users_sampler_and_network_are_timed_from_a_folder_of_theirs(tmp_path: Path) -> None:
+    """Whatever else lies there: its `experiments` does not hide ours."""
     (tmp_path / "timed.py").write_text(MINE)
-    words = ["--sampler", "timed:Mine", "--network", "python:timed:flow", "-k", "fp32 and (Mine or eta)"]
-    out = run_benchmarks(*words, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="1")
-    assert "sampling with the network python:timed:flow, 12 evaluations in batches of 64. Divide only rows" in out
-    assert "  ours, eta 0 " in out and "  Mine " in out and "  Mine, noise drawn once " in out
-    assert "\nMine: wrong limit: " in out.split("Loops, by what they share")[0]
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").write_text("raise ImportError")
+    words = ["bench", "sampling", "--sampler", "timed:Mine", "--network", "python:timed:flow", "--save", "it"]
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from experiments.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-P", "-c", program, str(ROOT), *words]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (tmp_path / "runs" / "speed" / "it" / "1.json").is_file(), done.stderr
+    assert "sampling with the network python:timed:flow, 12 evaluations in batches of 64. Divide only" in done.stdout
+    assert "  ours, eta 0 " in done.stdout and "  Mine, noise drawn once " in done.stdout
+    assert "verdict: Mine: wrong limit: " in done.stdout
 
 
 def test_rounds_alternate_and_a_job_that_fails_leaves_the_others() -> None:

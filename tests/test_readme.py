@@ -16,6 +16,7 @@ import warm
 from own_sweep import FILE, written
 from smoke import smoke
 
+from bench.command import BenchOptions
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
@@ -136,7 +137,7 @@ def test_what_is_imported_exists(line: str) -> None:
 PARSED: dict[str, type] = {
     "check": check.CheckOptions, "check-sampler": check_sampler.CheckSamplerOptions, "levels": levels.LevelsOptions,
     "losses": losses.LossesOptions, "compare": compare_results.CompareOptions,
-    "score": ScoreOptions, "store": store.StoreOptions,
+    "score": ScoreOptions, "store": store.StoreOptions, "bench": BenchOptions,
 }  # fmt: skip
 
 
@@ -216,7 +217,7 @@ def test_smoke_then_report(quickstart: Path) -> None:
     shown = [command for place, command in enumerate(commands()) if command not in commands()[:place]]
     wanted = [c for c in shown if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
     wanted += [command for command in shown if command[:3] == ["python", "-m", "reports"]]
-    assert len(wanted) == 7
+    assert len(wanted) == 5
     wanted.remove(["python", "-m", "experiments", "beta", "--preset", "smoke"])
     html = (quickstart / "runs" / "beta-smoke" / "report.html").read_text()
     assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
@@ -225,13 +226,10 @@ def test_smoke_then_report(quickstart: Path) -> None:
         (own,) = (block for block in blocks("python") if block.startswith(f"# {name}\n"))
         assert len(own.splitlines()) <= longest
         (quickstart / name).write_text(f"{own}    presets = {{'smoke': {few}}}\n")
-    measured = ROOT / "tests" / "reports" / "benchmarks" / "bench.json"  # by `make benchmark`
-    for name in ("speed", "a1", "a2", "a3", "b1", "b2", "b3"):
-        shutil.copy(measured, quickstart / "runs" / f"{name}.json")
     for command in wanted:
-        done = warm.run(*command[1:], cwd=quickstart, drawn=command[3] != "bench")
+        done = warm.run(*command[1:], cwd=quickstart, drawn=True)
         assert done.returncode == 0, done.stderr
-        if command[3] in ("bench", "runs/beta-smoke"):
+        if command[3] == "runs/beta-smoke":
             assert "report:  runs/" in done.stdout
     table = pd.read_csv(quickstart / "runs" / "beta-smoke" / "table.csv")
     sections = {"primary", "control", "confirm", "same-alpha", "same-schedule", "pareto"}

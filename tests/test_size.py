@@ -35,13 +35,13 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 115_700,
+    MISSION: 116_900,
     "judges of other people's code": 46_930,
     "image sets": 26_830,
-    "infrastructure": 17_640,
+    "infrastructure": 17_450,
     "own models": 27_430,
-    "tokens of tests": 199_950,
-    "files outside tests": 193,
+    "tokens of tests": 200_100,
+    "files outside tests": 194,
     "words of docs": 27_900,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit

@@ -40,3 +40,4 @@ def test_the_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
     report = empty / "runs" / "run-smoke" / "report.html"
     assert str(report.relative_to(empty)) in output and report.stat().st_size > 10_000
     assert not any(home.rglob("*.py"))
+    assert "verdict: Faster. Loop, " in run(venv / "bin" / "sigmabench", "bench", "loop", "--save", "before")

@@ -192,7 +192,7 @@ def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> N
 @pytest.mark.slow
 def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.render.LARGE", 1_000)
-    directory = beta()
+    directory = beta(info={"commit": "a1"})
     (directory / "images" / "other.png").touch()
     publish_result(directory, out := directory.parent / "out")
     files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -206,7 +206,7 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
 
 def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> None:
     """A name in a table that is a path, and links, as in a result that somebody else sent."""
-    made = beta()
+    made = beta(info={"commit": "a1"})
     secret = tmp_path / "secret.png"
     Image.new("L", (128, 128)).save(secret)
     shutil.copy(secret, tmp_path / "secret-4.png")
@@ -227,7 +227,8 @@ def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> N
     ({"commit": "a1", "dirty": True}, "a1", "its code had changes since commit a1"),
     ({"commit": "a1"}, "a1 with changes", "commit a1 with changes trained its networks, not a1"),
     ({"commit": "a1"}, "b2", "commit b2 trained its networks, not a1"),
-    ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""), ({}, "b2", ""),  # nobody knows
+    ({}, "", "an installed version made it, which names no commit"),
+    ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""),
 ])  # fmt: skip
 def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str) -> None:
     directory = beta(info=info)

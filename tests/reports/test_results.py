@@ -64,7 +64,7 @@ def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], m
 
 
 @pytest.mark.parametrize(("arguments", "line"), [
-    ("bench none.json", "none.json: no such file; `pytest --benchmark"), ("index .", ".: no result folder below it"),
+    ("index .", ".: no result folder below it"),
     (".", "run.json: no such file; a result folder has one"), ("publish . .", ".: it exists; choose a new folder"),
 ])  # fmt: skip
 def test_what_is_not_there_is_one_line_and_status_2(

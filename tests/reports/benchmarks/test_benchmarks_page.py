@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from bench.command import command
 from reports import benchmarks
-from reports.cli import command
+from reports.formats import percent
 from reports.page import Page
 
 FILE = Path(__file__).parent / "bench.json"
@@ -84,72 +86,82 @@ def test_one_table_says_what_may_be_divided(changed: Read) -> None:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Callable[..., list[str]]:
-    """Files of runs in which loops alone of ours, or the first so many loops, took so many times the time."""
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    """A folder of runs in which loops alone of ours, or the first so many loops, took so many times the time."""
 
-    def write(name: str, *times: float, first: int = 2) -> list[str]:
-        paths = [tmp_path / f"{name}{number}.json" for number in range(len(times))]
-        for path, factor in zip(paths, times, strict=True):
+    def write(name: str, *times: float, first: int = 2) -> Path:
+        (tmp_path / name).mkdir()
+        for number, factor in enumerate(times, 1):
             content = json.loads(FILE.read_text())
             yours(content, at=0)
             for one in content["benchmarks"][:first]:
                 one["stats"]["data"] = [factor * value for value in one["stats"]["data"]]
-            path.write_text(json.dumps(content))
-        return [*map(str, paths)]
+            (tmp_path / name / f"{number}.json").write_text(json.dumps(content))
+        return tmp_path / name
 
     return write
+
+
+def compare(folder: Path, *words: str) -> int:
+    """The exit status of a comparison of what is saved as a and b."""
+    return command(["--runs", "0", "--save", "a", "--against", "b", "--out", str(folder), *words], "bench")
 
 
 @pytest.mark.parametrize(("new", "limit", "status"), [
     ((1.3, 1.32, 1.28), "10%", 1), ((1.3, 1.32, 1.28), "30%", 0),
     ((1.5, 0.9, 1.6), "10%", 0), ((0.8, 0.8, 0.81), "0", 0),
 ])  # fmt: skip
-def test_two_commits_are_compared_process_by_process(
-    runs: Callable[..., list[str]], new: tuple[float, ...], limit: str, status: int, capsys: pytest.CaptureFixture[str]
+def test_saved_runs_are_compared_process_by_process(
+    saved: Callable[..., Path], new: tuple[float, ...], limit: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bench", *runs("a", *new), "--against", *runs("b", 1.0, 1.0, 1.0), "--fail-if-slower", limit]
-    assert command(words, "reports") == status
+    saved("b", 1.0, 1.0, 1.0)
+    assert compare(saved("a", *new).parent, "--fail-if-slower", limit) == status
     out = capsys.readouterr().out
     slower, faster = 2 * (min(new) > 1), 2 * (max(new) < 1)
     assert f"Of 8 rows of ours and yours {slower} are slower and {faster} faster" in out
+    assert ("verdict: Slower than b: Mine and ours, eta 1." in out) == bool(slower)
+    logs = np.log(new)
+    reach = (student.ppf(0.975, 2) + student.ppf(0.8, 2)) * logs.std(ddof=1) / 3**0.5
+    assert f"A change of {percent(np.exp(reach) - 1)} could be detected; 10 % would take " in out
 
 
-def test_a_busy_machine_is_no_slower_commit(runs: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_a_busy_machine_is_no_slower_commit(saved: Callable[..., Path]) -> None:
     """Loops of others were as much slower: ratios on one machine count beside theirs, on two they do not."""
-    new, old = runs("a", 1.5, 1.6, 1.7, first=12), runs("b", 1.0, 1.0, 1.0)
-    words = ["bench", *new, "--against", *old, "--fail-if-slower", "10%"]
-    assert command(words, "reports") == 0
-    other = Path(old[0])
+    old = saved("b", 1.0, 1.0, 1.0)
+    folder = saved("a", 1.5, 1.6, 1.7, first=12).parent
+    assert compare(folder, "--fail-if-slower", "10%") == 0
+    other = old / "1.json"
     other.write_text(other.read_text().replace("Some Processor", "Another"))
-    assert command(words, "reports") == 1
+    assert compare(folder, "--fail-if-slower", "10%") == 1
 
 
-def test_the_interval_is_students_over_processes(runs: Callable[..., list[str]]) -> None:
-    files = [[Path(path) for path in runs(name, *times)] for name, times in (("a", (1, 2, 4)), ("b", (1, 1, 1)))]
-    row = benchmarks.compare_page(*files, None)[0].tables[0].rows[0]
+def test_the_interval_is_students_over_processes(saved: Callable[..., Path]) -> None:
+    files = [sorted(saved(name, *times).iterdir()) for name, times in (("a", (1, 2, 4)), ("b", (1, 1, 1)))]
+    row = benchmarks.compare_page(*files, None, "b")[0].tables[0].rows[0]
     reach = 2 ** (student.ppf(0.975, 2) / 3**0.5)  # the logs to base 2 are 0, 1 and 2
     assert row.cells == ["loop", "no fresh noise", "2.00", f"{2 / reach:.2f} to {2 * reach:.2f}"]
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["a0"], None), (["a0", "a1"], "several files, or --fail-if-slower, need it"),
-    (["a0", "--fail-if-slower", "5%"], "several files, or --fail-if-slower, need it"),
-    (["a0", "a1", "--against", "a0"], "as many files as before it"), (["a0", "--against", "a1"], None),
-    (["a0", "--against", str(FILE)], "is not in all files"),
-    (["a0", "--against", "a1", "--fail-if-slower", "5%"], "at least 3 files on each side"),
-    (["a0", "--against", "a1", "--fail-if-slower", "little"], "a number of per cent"),
+    (["--against", "b"], "against=b: it has 1 run, not 2; --runs adds some"), (["--against", "c"], ""), ([], ""),
+    (["--fail-if-slower", "5%"], "fail_if_slower: it needs --against NAME"),
+    (["--against", "c", "--fail-if-slower", "5%"], "so --runs 3 on each side"),
+    (["--against", "c", "--fail-if-slower", "little"], "a number of per cent"),
+    (["--against", "none"], "against=none: nothing is saved there; `bench --save none` does"),
+    (["--sampler", "heum"], "did you mean heun"), (["loop", "lop", "--runs", "1"], "it must be one of loop, sampling"),
 ])  # fmt: skip
 def test_what_cannot_be_compared_is_refused(
-    runs: Callable[..., list[str]], words: list[str], message: str | None, capsys: pytest.CaptureFixture[str]
+    saved: Callable[..., Path], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = dict(zip(("a0", "a1"), runs("a", 1, 1), strict=True))
-    words = ["bench", *(paths.get(word, word) for word in words)]
+    folder = saved("a", 1, 1).parent
+    saved("b", 1), saved("c", 1, 1)
+    words = ["--runs", "0", "--save", "a", "--out", str(folder), *words]
     if message:
         with pytest.raises(ValueError, match=message):
-            command(words, "reports")
+            command(words, "bench")
         return
-    assert command(words, "reports") == 0
-    assert ("No intervals: they need 3 files" in capsys.readouterr().out) == ("--against" in words)
+    assert command(words, "bench") == 0
+    assert ("No intervals: they need 3 runs" in capsys.readouterr().out) == ("--against" in words)
 
 
 def test_a_file_of_other_benchmarks_is_an_error(changed: Read) -> None:
