@@ -218,10 +218,21 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
         f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
         "Sure?": "; ".join(doubts),
         "Fixed": describe_protocol(result),
-        "Names": ETA if result.runs["eta"].notna().any() else "",
+        "Names": " ".join(describe_names(result, sides)),
         "Run again": Code(origin, info.get("command", "unknown")),
     }
     return [(term, fact) for term, fact in facts.items() if fact]
+
+
+def describe_names(result: LoadedResult, sides: Iterable[pd.Series]) -> list[str]:
+    """What the names of these settings mean: the first sentence of the formula of each schedule and sampler."""
+    formulas = result.info.get("formulas", {})
+    names = [name for side in sides for name in (side["schedule"], side["setting"].rpartition(", ")[2])]
+    known = {name.partition("(")[0]: name for name in names}
+    texts = [f"{name}: {formulas[name].partition('. ')[0].removesuffix('.')}." for name in known if name in formulas]
+    if any("end=0" in side["setting"] for side in sides):
+        texts.append("end=0: then a last step to 0.")
+    return [*texts, *([f"{ETA}."] if result.runs["eta"].notna().any() else [])]
 
 
 def _pair(values: Iterable[str]) -> str:

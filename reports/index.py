@@ -1,17 +1,23 @@
 """`python -m reports index FOLDER`: what to use, from what was confirmed in the results below FOLDER; then each one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.formats import difference, number, scale_metric, short
+from reports import settings
+from reports.formats import difference, evaluations, join, number, scale_metric, short
 from reports.page import Column, Page, Row, Source, Table
+from reports.pages import beta
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import ASKED, CONFIRM, JUDGE
+from reports.schema import ASKED, BETTER, CONFIRM, JUDGE, NO_DIFFERENCE, WORSE
 
-MOST = 10  # rows of what to use
+MOST = 16  # rows of what to use
+FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown where it differs
+HEADS = (
+    *FRAME, "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report",
+)  # fmt: skip
 SAMPLING = ("schedules", "tune")  # experiments that compare with a default, by number of evaluations
 
 
@@ -47,42 +53,63 @@ def describe_source(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
-    """By data set and evaluations the recommended setting, or the default if none is; results by their folder.
+    """What each confirmed result advises, by number of evaluations; results by their folder.
 
     Of data sets without such a result, what would fill the row. More than MOST rows: those go first in which more
-    evaluations score no better than fewer; the name of a row is its data set, its strip the folder.
+    evaluations score no better than fewer. The name of a row is its data set; columns that never differ are left out.
     """
-    cells = list[tuple[bool, Row]]()
-    confirmed = {name: result for name, result in results.items() if result.info["experiment"] in SAMPLING}
-    confirmed = {name: result for name, result in confirmed.items() if result.was_confirmed}
-    for folder, result in confirmed.items():
-        best = float("inf")
-        for _, row in choose_by_question(result.over_networks(kind=CONFIRM)).iterrows():
-            advised = row["recommended"]
-            sides = ("value_b", "value_a") if advised else ("value_b",)
-            scores = [
-                " → ".join(scale_metric(name, match[side]) for side in sides)
-                for name in (JUDGE, "fd")
-                if (match := result.pooled(row, name)) is not None
-            ]
-            change = "{} ({})".format(*difference(row)) if advised else ""
-            setting = row["a"] if advised else row["b"]
-            last = result.runs.loc[result.runs["setting"].eq(setting), "sigma_min"].iloc[0]
-            use = setting if advised else f"{setting} (default)"
-            values = [number(row["budget"], 0), use, short(last), *scores, change, folder]
-            cells.append((row[sides[-1]] < best, Row(result.runs["data"].iloc[0], values)))
-            best = min(best, row[sides[-1]])
-    if len(cells) > MOST:
-        cells = [cell for cell in cells if cell[0]]
-    known = {row.name for _, row in cells}
+    confirmed = {name: result for name, result in results.items() if result.was_confirmed}
+    found = [(result, cells) for name, result in confirmed.items() for cells in list_advice(name, result)]
+    if len(found) > MOST:
+        found = [(result, cells) for result, cells in found if cells["best"]]
+    rows = [{"Data": result.runs["data"].iloc[0], **cells} for result, cells in found]
+    rows.sort(key=lambda row: str(row["Data"]))
+    known = {row["Data"] for row in rows}
     others = dict.fromkeys(name for result in results.values() for name in result.runs["data"].head(1))
-    empty = [
-        Row(name, ["", f"not confirmed: python -m experiments schedules --data {name}", "", "", "", "", ""])
-        for name in others
-        if name not in known
-    ]
-    heads = ("Evaluations", "Use", "Last level", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Report")
-    return Table("What to use", [Column(head) for head in heads], [*(row for _, row in cells), *empty][:MOST])
+    for name in others:
+        if name not in known:
+            rows.append({"Data": name, "Use": f"not confirmed: python -m experiments beta --data {name}"})
+    texts = {head: [str(row.get(head, "")) for row in rows[:MOST]] for head in HEADS}
+    kept = {head: cells for head, cells in texts.items() if len({*cells} - {""}) > (head in FRAME)}
+    cells = [Row(row["Data"], [of[at] for of in kept.values()]) for at, row in enumerate(rows[:MOST])]
+    return Table("What to use", [Column(head) for head in kept], cells)
+
+
+def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
+    """The cells of a confirmed result: of `beta` one row, of other sampling one for each number of evaluations."""
+    seen = result.runs["images_seen"].max()
+    frame = {"Training images": number(seen, 0) if seen > 0 else "", "Features": result.features, "Report": folder}
+    last = result.runs.groupby("setting")["sigma_min"].first()
+    if result.info["experiment"] == "beta":
+        every, rows = settings.summarise_settings(result), result.over_networks()
+        contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
+        if len(contests) and (use := beta.choose_use(result, every, rows, contests)) is not None:
+            scores = {"MMD ×1000": scale_metric(JUDGE, use[JUDGE]), "FD": scale_metric("fd", use["fd"])}
+            said = contests[contests["verdict"].isin([BETTER, WORSE])].groupby("verdict")["budget"]
+            texts = [f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said]
+            noise = "; ".join(texts) or NO_DIFFERENCE
+            yield frame | scores | {
+                "Evaluations": evaluations(use["nfe"]), "Use": use["setting"], "Fresh noise": noise, "best": True,
+                "Last level": short(last[use["setting"]]),
+            }  # fmt: skip
+    if result.info["experiment"] not in SAMPLING:
+        return
+    best = float("inf")
+    for _, row in choose_by_question(result.over_networks(kind=CONFIRM)).iterrows():
+        advised = row["recommended"]
+        sides = ("value_b", "value_a") if advised else ("value_b",)
+        scores = {
+            head: " → ".join(scale_metric(name, match[side]) for side in sides)
+            for head, name in (("MMD ×1000", JUDGE), ("FD", "fd"))
+            if (match := result.pooled(row, name)) is not None
+        }
+        setting = row["a"] if advised else row["b"]
+        yield frame | scores | {
+            "Evaluations": number(row["budget"], 0), "Use": setting if advised else f"{setting} (default)",
+            "Last level": short(last[setting]), "best": row[sides[-1]] < best,
+            "Change of MMD (95 % interval)": "{} ({})".format(*difference(row)) if advised else "",
+        }  # fmt: skip
+        best = min(best, row[sides[-1]])
 
 
 def say_what_turns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

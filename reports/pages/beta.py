@@ -174,28 +174,29 @@ def phrase_verdict(
     result: LoadedResult, row: pd.Series, rows: pd.DataFrame, contests: pd.DataFrame, schedule: str
 ) -> tuple[str, str]:
     """The finding by number of evaluations, and on one schedule."""
-    best = phrase_both(result, contests, rows[rows["kind"] == ANY_NOISE].sort_values("budget"))
+    best, also = phrase_both(result, contests, rows[rows["kind"] == ANY_NOISE].sort_values("budget"))
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}. {best}".strip()
     change = contrast.format_change(result, row)
     answer = {BETTER: "yes", WORSE: "no"}.get(row["verdict"], NO_DIFFERENCE)
     where = f"on the {schedule} schedule with {evaluations(row['nfe_b'])}"
     if best:
-        return best, f"{capital(where)}, {answer}: {change.partition(' (')[0]}."
+        return best, f"{capital(where)}, {answer}: {change.partition(' (')[0]}. {also}".strip()
     return f"{capital(answer)} {where} evaluations.", f"{change}."
 
 
-def phrase_both(result: LoadedResult, contests: pd.DataFrame, noisy: pd.DataFrame) -> str:
-    """The same within the limit of visible noise and without it, where that changes what is compared."""
+def phrase_both(result: LoadedResult, contests: pd.DataFrame, noisy: pd.DataFrame) -> tuple[str, str]:
+    """The finding within the limit of visible noise, and without it, where that changes what is compared."""
     if not len(noisy):
-        return phrase_best(contests)
+        return phrase_best(contests), ""
     if not len(contests):
-        return f"Whatever visible noise they show: {uncapital(phrase_best(noisy, always=True))}"
-    depends = "It depends on visible noise: among" if are_set(noisy["depends"]).any() else "Among"
+        return f"Whatever visible noise they show: {uncapital(phrase_best(noisy, always=True))}", ""
     limited, free = (uncapital(phrase_best(rows, always=True)) for rows in (contests, noisy))
     limit = number(result.limit or 0, 2)
-    within = f"{depends} settings whose visible noise is at most {limit}, {limited.removesuffix('.')}"
-    return f"{within}; without this limit {free}"
+    if not are_set(noisy["depends"]).any():
+        return phrase_best(contests), f"Without the limit of visible noise, {limit}, {free}"
+    within = f"It depends on visible noise: among settings whose visible noise is at most {limit}, {limited[:-1]}"
+    return f"{within}; without this limit {free}", ""
 
 
 def uncapital(text: str) -> str:

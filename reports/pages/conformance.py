@@ -238,17 +238,20 @@ def _describe_many(kind: Kind, rows: pd.DataFrame) -> Page:
         marks = (("open", few), ("grey", many), ("diamond", "limit (orange: wrong)"))
         figures = [_draw(kind, f"The samples of each {kind.noun}", note, _sections(kind, groups), *marks)]
         measured = [Column("Limit", "n few", "limit "), Column(few, "n few", after=f" with {few}")]
-    columns = [Column("Verdict"), *measured, Column("What was found", "wide")]
-    tables = [
-        Table(group or "What was found", columns, [_list_cells(row, bool(measured)) for _, row in members.iterrows()])
-        for group, members in rows.groupby("group", sort=False)
-    ]
-    is_folded = bool(figures) and len(rows) > settings.ROWS
+    columns = [Column("Verdict"), *measured, Column("What was found", "found")]
+    right, others = list[Table](), list[Table]()  # those that are right are folded, if others are not
+    for group, members in rows.groupby("group", sort=False):
+        for is_right, alike in members.groupby(members["state"] == RIGHT):
+            title = ", ".join(filter(None, [group or "What was found", RIGHT if is_right else ""]))
+            cells = [_list_cells(row, bool(measured)) for _, row in alike.sort_values("state").iterrows()]
+            (right if is_right else others).append(Table(title, columns, cells))
+    tables, folded = (others, right) if others else (right, [])
+    if figures and len(rows) > settings.ROWS:
+        tables, folded = [], [*others, *right]
     return Page(
         Source(), "", counts[0], " ".join(counts[1:] if kind.noun != "pipeline" else []),
         also="\n".join(filter(None, [kind.about, *_meanings(kind, rows), kind.yours])), key_figures=key_figures,
-        figures=figures, noun=kind.noun, order="", tables=() if is_folded else tables,
-        folded=tables if is_folded else (),
+        figures=figures, noun=kind.noun, order="", tables=tables, folded=folded,
     )  # fmt: skip
 
 
@@ -265,7 +268,8 @@ def _show_faults(kind: Kind, rows: pd.DataFrame, groups: dict[str, pd.DataFrame]
 def _list_cells(row: pd.Series, is_measured: bool) -> Row:
     verdict = f"{row['kind']}{', on purpose' if row['state'] == ON_PURPOSE else ''}"
     numbers = [number(row[name], 3) for name in ("limit_ratio", "few") if is_measured]
-    return Row(short(row["sampler"]), [verdict, *numbers, " ".join(filter(None, [row["found"], row["link"]]))])
+    name = re.sub(r"^\w+\(name=(\w+)\)$", "\\1", short(row["sampler"]))  # of one function that makes several
+    return Row(name, [verdict, *numbers, " ".join(filter(None, [row["found"], row["link"]]))])
 
 
 def _sections(kind: Kind, groups: dict[str, pd.DataFrame]) -> list[FigureSection]:

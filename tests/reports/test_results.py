@@ -133,18 +133,31 @@ def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make) -> None:
     for path in other.glob("*.csv"):
         path.write_text(path.read_text().replace("mnist5k", "cifar10"))
     table = list_what_to_use({"one": read(made), "two": read(other)})
+    assert [column.head for column in table.columns] == [
+        "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Report"
+    ]  # fmt: skip
     assert [[row.name, *row.cells] for row in table.rows] == [
-        ["mnist5k", "16", "x", "0.003", "12.0 → 8.0", "12.0 → 8.0", "−4.0 (−5.0 to −3.0)", "one"],
-        ["mnist5k", "66", "base (default)", "0.003", "12.0", "12.0", "", "one"],
-        ["cifar10", "", "not confirmed: python -m experiments schedules --data cifar10", "", "", "", "", ""],
+        ["mnist5k", "16", "x", "12.0 → 8.0", "12.0 → 8.0", "−4.0 (−5.0 to −3.0)", "one"],
+        ["mnist5k", "66", "base (default)", "12.0", "12.0", "", "one"],
+        ["cifar10", "", "not confirmed: python -m experiments beta --data cifar10", "", "", "", ""],
     ]  # fmt: skip
     html = write_index(made.parent).read_text(encoding="utf-8")
     places = [html.index(text) for text in ("What to use", '<a href="schedules/report.html">', "<h2>2 results")]
     assert places == sorted(places)
 
 
+def test_what_beta_advises_stands_in_the_index_beside_what_was_fixed(chosen: Make, beta: Make) -> None:
+    again = beta(best={8: (-1.0, "better"), 16: (2.0, "no difference detected")})
+    results = {"one": read(chosen({(16, "x"): (-4.0, "better", {})})), "two": read(again)}
+    table = list_what_to_use(results)
+    assert [column.head for column in table.columns] == [
+        "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report"
+    ]  # fmt: skip
+    assert table.rows[-1].cells == ["8", "with 8", "11.0", "11.0", "", "better within 8", "two"]
+
+
 def test_of_many_rows_those_go_first_that_score_no_better_with_more_evaluations(chosen: Make) -> None:
-    gains = {8: -5.0, 10: -4.0, 12: -3.0, 14: -6.0, 16: -7.0, **dict.fromkeys(range(20, 26), -2.0)}
+    gains = {8: -5.0, 10: -4.0, 12: -3.0, 14: -6.0, 16: -7.0, **dict.fromkeys(range(20, 32), -2.0)}
     result = read(chosen({(budget, f"x{budget}"): (change, "better", {}) for budget, change in gains.items()}))
     assert [row.cells[0] for row in list_what_to_use({"one": result}).rows] == ["8", "14", "16"]
 
