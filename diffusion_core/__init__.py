@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from diffusion_core.schedules import SCHEDULES, geometric, karras
     from diffusion_core.training import train
 
-__getattr__ = lazy_exports("diffusion_core", {  # imported when they are asked for: most of them import torch
+__getattr__, __dir__ = lazy_exports("diffusion_core", {  # imported when they are asked for: most of them import torch
     "data.load": "load",
     "exact": "GaussianDenoiser",
     "networks": "build",

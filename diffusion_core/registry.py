@@ -37,8 +37,8 @@ class LazyRegistry(Mapping[str, T], Generic[T]):
         return len(self._places)
 
 
-def lazy_exports(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
-    """The `__getattr__` of a package that imports what it exports only when it is asked for: module -> its names."""
+def lazy_exports(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package that imports what it exports only when asked: module -> its names."""
     places = {name: f"{module}.{name}" for module, exports in names.items() for name in exports.split()}
     exported = LazyRegistry[object](package, places)
 
@@ -47,7 +47,7 @@ def lazy_exports(package: str, names: Mapping[str, str]) -> Callable[[str], obje
             return exported[name]
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return get
+    return get, lambda: sorted(places)
 
 
 SAMPLERS: "LazyRegistry[type[Sampler]]" = LazyRegistry("diffusion_core.samplers", {

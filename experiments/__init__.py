@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from experiments.scoring.equivalence import assert_harmless, harmless
 
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
-_own = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
+_own, _ = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
     "check": "check_network",
     "conformance": "assert_converges assert_levels",
     "run.compare": "Contrast against_first control",

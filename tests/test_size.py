@@ -35,12 +35,12 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 117_500,
+    MISSION: 117_560,
     "judges of other people's code": 46_930,
     "image sets": 26_830,
     "infrastructure": 17_450,
     "own models": 27_430,
-    "tokens of tests": 200_250,
+    "tokens of tests": 200_470,
     "files outside tests": 194,
     "words of docs": 28_200,
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffusion_core.samplers.restart import Interval, Restart
     from diffusion_core.samplers.sampling import generate_samples, sample
 
-__getattr__ = lazy_exports("diffusion_core.samplers", {  # imported when they are asked for: most of them import torch
+__getattr__, __dir__ = lazy_exports("diffusion_core.samplers", {  # imported when asked for
     "base": "Sampler",
     "checked": "Model checked_steps denoise",
     "churn": "Churn EulerChurn Heun",

@@ -61,7 +61,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
 @torch.no_grad()
 def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of sampling, by keyword
     model: Model, sigmas: Sigmas, sampler: Sampler, *, shape: tuple[int, ...], n_samples: int = 64,
-    samples: Sequence[int] | None = None, seed: int = 0, batch_size: int | None = None,
+    samples: Sequence[int] | None = None, seed: int = 0, x: Tensor | None = None, batch_size: int | None = None,
     device: torch.device | str | None = None, final_denoise: bool = False, trajectory: bool = False,
     after_batch: Callable[[int], None] | None = None, watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:  # fmt: skip
@@ -69,19 +69,23 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
 
     Args:
         samples: the indices of the samples, instead of 0 to n_samples - 1.
+        x: (n, *shape), where sampling begins, at noise level sigmas[0], instead of noise from the seed. The seed still
+            draws the fresh noise.
         after_batch: called after each batch with its number of samples.
         watch: called as watch(step, x), only for the first batch: once before the first step (step 0), then after each
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
-        ValueError: `sampler` does not suit the schedule, or does not yield x after each of its steps; `trajectory` for
-            a sampler with follows_schedule = False: its steps do not end at the schedule's levels.
+        ValueError: `x` has another shape; `sampler` does not suit the schedule, or does not yield x after each of its
+            steps; `trajectory` for a sampler with follows_schedule = False, whose steps end at other levels.
     """
     wanted = range(n_samples) if samples is None else samples
     if not wanted or min(wanted) < 0:
         raise ValueError(f"samples={wanted}: there must be at least one sample, and no index below 0")
     if batch_size is not None:
         check_range("batch_size", batch_size, 1)
+    if x is not None and x.shape != (len(wanted), *shape):
+        raise ValueError(f"x: its shape is {tuple(x.shape)}, but must be {(len(wanted), *shape)}")
     if trajectory and not sampler.follows_schedule:
         raise ValueError(f"trajectory: {sampler.name} does not follow its schedule, so its steps have no level")
     warn_of_training_mode(model)
@@ -89,27 +93,28 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), len(wanted), *shape, device=target)
 
-    def initial_noise(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
+    def begin_with(start: int, batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
         noise = BlockNoise(seed, batch, shape, target)
-        return noise() * sigmas[0], noise
+        drawn = noise() * sigmas[0]
+        return drawn if x is None else x[start : start + len(batch)].to(drawn, copy=True), noise
 
     size = batch_size or default_batch(target.type)
     for start in range(0, len(wanted), size):
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
-        begin, noise = initial_noise(batch)
+        begin, noise = begin_with(start, batch)
         on_batch = bind_index(model, torch.tensor(batch, device=target))
         steps = checked_steps(on_batch, sampler, sigmas, begin, noise, at_once=False)
-        for step, x in enumerate(itertools.chain([begin], steps)):
+        for step, state in enumerate(itertools.chain([begin], steps)):
             if trajectory:
-                kept[step] = x
+                kept[step] = state
             if watch and start == 0:
-                watch(step, x)
+                watch(step, state)
         if final_denoise:
-            x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
-        if not torch.isfinite(x).all():
-            locate_nan(on_batch, sampler, sigmas, *initial_noise(batch), final_denoise)
-        kept[-1] = x
+            state = denoise(on_batch, state, sigmas[-1], step, at_once=False)
+        if not torch.isfinite(state).all():
+            locate_nan(on_batch, sampler, sigmas, *begin_with(start, batch), final_denoise)
+        kept[-1] = state
         if after_batch:
             after_batch(len(batch))
     return out if trajectory else out[0]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import diffusion_core
 from diffusion_core import generate_samples
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import AlphaBeta, Euler, Heun, KadkhodaieSimoncelli, Model, Sampler, sample
@@ -51,6 +52,20 @@ def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     part = draw(samples=range(99, 129), batch_size=batch_size)
     torch.testing.assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
+
+
+def test_sampling_begins_with_noise_that_is_given() -> None:
+    draw = partial(sample, EXACT, sigmas := geometric(5), Euler(1.0), n_samples=7, shape=(1, 4, 4), batch_size=3)
+    x = sigmas[0] * BlockNoise(0, range(7), (1, 4, 4), CPU)()
+    kept = x.clone()
+    assert torch.equal(draw(x=x), draw()) and torch.equal(x, kept)
+    assert not torch.equal(draw(x=-x), draw())
+    with pytest.raises(ValueError, match=r"x: its shape is \(7, 1, 4\), but must be \(7, 1, 4, 4\)"):
+        draw(x=x[..., 0])
+
+
+def test_the_packages_list_what_they_export() -> None:
+    assert {*dir(diffusion_core)} >= {"train", "sample", "load", "Euler"}
 
 
 def test_watch_sees_the_way_of_the_first_batch() -> None:
