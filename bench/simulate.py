@@ -2,7 +2,7 @@
 
     python -m bench.simulate [sweeps|effects|protocol ...] [--runs 1000]
 
-Prints the tables of docs/statistics.md; those of docs/score.md and docs/harmless.md name their commit. In a sweep each
+Prints the tables of docs/statistics.md; those of docs/score.md name their commit. In a sweep each
 image adds noise of size 1, half of it the initial noise that all settings share; networks differ by `spread` standard
 errors over the images of one network. With fewer than five networks the truth is that of these networks, otherwise
 that of networks in general.

@@ -50,7 +50,7 @@ class CheckSamplerOptions:
     budgets: Annotated[tuple[int, ...], option_help("N [...]", "8 to 500")] = ()
     """Numbers of steps, with N, 2N and 4N among them, such as 25 50 100."""
     policy: Annotated[str | None, option_help("FILE:STEP")] = None
-    """Instead of samplers: a step with a log-probability, or a list of them, FILE.toml. See docs/policies.md."""
+    """Instead of samplers: a step with a log-probability, or a list of them, FILE.toml. See docs/samplers.md."""
     noise: Annotated[str | None, option_help("NAME")] = None
     """--policy: argument for the noise, which is checked at 0."""
     replay: Annotated[str | None, option_help("F:STEP")] = None

@@ -111,7 +111,7 @@ def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path) -> None:
     done = warm.run("-m", "pytest", "--tb=line", "test_pipeline.py", cwd=tmp_path)
     assert re.findall(r"test_pipeline.py ([.F]+) ", done.stdout) == ["..F"], done.stdout + done.stderr
     (said,) = re.findall(r"^E +AssertionError: (.+ replacing) \d+( .+)", done.stdout, re.MULTILINE)
-    page = re.sub(r"replacing \d+", "replacing", " ".join(DOCUMENTS[ROOT / "docs" / "harmless.md"].split()))
+    page = re.sub(r"replacing \d+", "replacing", " ".join(DOCUMENTS[ROOT / "docs" / "score.md"].split()))
     assert "".join(said) in page
 
 

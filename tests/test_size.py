@@ -42,7 +42,7 @@ LIMITS = {
     "own models": 27_430,
     "tokens of tests": 200_470,
     "files outside tests": 194,
-    "words of docs": 28_200,
+    "words of docs": 28_300,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 

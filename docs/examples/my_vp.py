@@ -1,4 +1,4 @@
-"""A VP step, such as DDPO's DDIM, as the step of a flow that `check-sampler --policy` takes: see ../policies.md."""
+"""A VP step, such as DDPO's DDIM, as the step of a flow that `check-sampler --policy` takes: see ../samplers.md."""
 
 
 def as_flow_step(vp_step):

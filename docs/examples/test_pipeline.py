@@ -1,4 +1,4 @@
-"""Does a change of the pipeline leave its images as good as before? See ../harmless.md."""
+"""Does a change of the pipeline leave its images as good as before? See ../score.md."""
 
 from pathlib import Path
 

@@ -35,7 +35,7 @@ Examples:
 
 Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided;
 with --margin auto 1 or 3; with --verify also 4, if something else changed.
-docs/score.md and docs/harmless.md say more."""
+docs/score.md says more."""
 EXPIRED = 4  # exit status
 QUIET = tyro.conf.arg(help_behavior_hint="")
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")

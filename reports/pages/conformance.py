@@ -84,7 +84,7 @@ PAGES = {
         "step", "exact network on Gaussian data", "With a fault",
         "A step draws x_next and returns its log_prob: reinforcement learning of diffusion models trains with both. If "
         "they do not belong together, training follows wrong gradients.",
-        "To check yours: python -m experiments check-sampler --policy my_file:my_step (docs/policies.md).",
+        "To check yours: python -m experiments check-sampler --policy my_file:my_step (docs/samplers.md#steps-of-a-policy).",
         [*OF_LIMITS,
          ("log_prob", "Mean and standard deviation of x_next are measured by impulses; log_prob must be the log "
           "density of that Gaussian, summed or averaged over the dimensions."),
@@ -93,7 +93,7 @@ PAGES = {
          ("Gradient", "log_prob must differentiate through the velocity as that density does."),
          ("ODE", "Without noise it must be the Euler step."),
          ("Last noise", "Standard deviation of the noise that the last step adds. It stays in the samples."),
-         ("Names of checks", "docs/policies.md explains each. policy_checks.csv says what each found.")],
+         ("Names of checks", "docs/samplers.md explains each. policy_checks.csv says what each found.")],
         (10, 50), Axis((0.45, 1.15)), (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1),
     ),
     "check_guided": Kind(
