@@ -1,7 +1,7 @@
 """At which level should the last step to 0 begin? And is what it costs the sampler's error, or the network's?
 
     python -m experiments sweep where_to_stop.py --train-images 100000
-    python -m experiments sweep where_to_stop.py --network python:where_to_stop:mixture --n-samples 2500
+    python -m experiments sweep where_to_stop.py --network python:where_to_stop:mixture --n-samples 1600
 
 In the second command an exact denoiser takes the network's place: that of a mixture of Gaussians fitted to mnist5k.
 """
