@@ -1,6 +1,6 @@
-"""Draws the figures of findings.md, and its table of what to use, from the published reports: `python docs/figures.py`.
+"""Draws the figures of findings.md, and its tables, from the published reports: `python docs/figures.py`.
 
-`python docs/figures.py table` writes the table alone.
+`python docs/figures.py table` writes the tables alone.
 """
 
 import sys
@@ -15,17 +15,21 @@ from PIL import Image
 
 from diffusion_core import load
 from reports.figures import draw_curves, style, svg
+from reports.formats import difference
 from reports.index import list_what_to_use
+from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, read_page
+from reports.results import LoadedResult, read_info
 from reports.results import read as read_result
-from reports.results import read_info
 
 DOCS = Path(__file__).parent
 PUBLISHED = DOCS.parent / "reports" / "published"
 COLORS = sns.color_palette("colorblind")
-FIRST, LAST = "<!-- what to use: python docs/figures.py table -->", "<!-- end of what to use -->"  # in findings.md
+BLUE, ORANGE, GREY = "#0a62a6", "#b04800", "#7d7a72"  # of pages: better, worse, neither
 LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
 MARKS = "o^sDvP"  # of samplers, at most
+ORDER = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # of data sets
+Rows = list[list[str]]
 
 
 def read(report: str, table: str) -> pd.DataFrame:
@@ -42,63 +46,74 @@ def beta() -> plt.Figure:
         return draw_curves(curves)
 
 
-def better_networks() -> plt.Figure:
-    """What fresh noise changes, against the quality of the network: 5,000 digits, each report with other training."""
-    rows = []
-    for report in sorted(PUBLISHED.glob("beta-digits*")):
-        floors = read(report.name, "floors").query("metric == 'fd'")
-        contrasts = read(report.name, "contrasts").query("train_seed.isna()")
-        of_fd = contrasts.query("metric == 'fd' and kind == 'confirm' and budget == 66").iloc[0]
-        quality = min(of_fd["value_a"], of_fd["value_b"]) - floors.loc[floors["n_samples"].idxmax(), "mean"]
-        rows.append(contrasts.assign(quality=quality))
-    every = pd.concat(rows)
-    questions = {
-        "best against best, within 8": "kind == 'confirm' and budget == 8",
-        "best against best, within 66": "kind == 'confirm' and budget == 66",
-        "geometric schedule, Euler, 66": "kind == 'primary'",
-    }
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    for ax, (metric, name, scale) in zip(axes, (("mmd", "MMD ×1000", 1000), ("fd", "FD", 1)), strict=True):
-        for number, (label, question) in enumerate(questions.items()):
-            shown = every.query(f"metric == '{metric}' and {question}").sort_values("quality")
-            ends = [scale * (shown["difference"] - shown["low"]), scale * (shown["high"] - shown["difference"])]
-            at = shown["quality"] * 1.03 ** (number - 1)
-            ax.errorbar(at, scale * shown["difference"], ends, fmt=f"{MARKS[number]}-", color=COLORS[number], capsize=2,
-                        markersize=4, linewidth=0.8, label=f"{label} evaluations")  # fmt: skip
+def noise() -> plt.Figure:
+    """With noise minus without, best against best within each number of evaluations, a panel per result."""
+    names = noise_results()
+    figure, axes = plt.subplots(1, len(names), figsize=(9, 2.4), layout="constrained")
+    for ax, name in zip(axes, names, strict=True):
+        rows = read(name, "contrasts").query("kind == 'confirm' and metric == 'mmd' and train_seed.isna()")
+        rows = rows.drop_duplicates("budget").sort_values("budget")
+        for at, row in enumerate(rows.itertuples()):
+            color = BLUE if row.verdict == "better" else ORANGE if row.verdict == "worse" else GREY
+            ends = [[1000 * (row.difference - row.low)], [1000 * (row.high - row.difference)]]
+            look = {"fmt": "o", "color": color, "mfc": "white" if color == GREY else color, "capsize": 2}
+            ax.errorbar([at], [1000 * row.difference], ends, markersize=5, **look)
         ax.axhline(0, color="0.4", linewidth=1)
-        ax.set(title=name, xscale="log", xlabel="FD of the better one above real images\n(left: better networks)")
-        ax.set_xticks(ticks := sorted(every["quality"].unique()), [f"{tick:.1f}" for tick in ticks])
-        ax.minorticks_off()
-    axes[0].set_ylabel("with noise minus without\n(below 0: noise is better)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=3)
+        ax.set_xticks(range(len(rows)), [f"{budget:.0f}" for budget in rows["budget"]])
+        ax.set_title(describe(name), fontsize=8)
+        ax.set(xlabel="evaluations, at most", xlim=(-0.5, len(rows) - 0.5))
+    axes[0].set_ylabel("change of MMD ×1000\nby fresh noise")
+    return figure
+
+
+def where_to_stop() -> plt.Figure:
+    """MMD against the level from which the last step goes to 0, for networks and for an exact denoiser."""
+    kinds = {"where-to-stop": "networks, digits", "where-to-stop-exact": "exact denoiser", "where-to-stop-fashion":
+             "networks, Fashion-MNIST"}  # fmt: skip
+    kinds = {name: title for name, title in kinds.items() if (PUBLISHED / name).is_dir()}
+    columns = [(schedule, budget) for budget in (8, 32) for schedule in ("linear", "karras")]
+    figure, axes = plt.subplots(len(kinds), 4, figsize=(9, 2.2 * len(kinds)), layout="constrained", sharex=True)
+    for row, (name, title) in zip(axes.reshape(len(kinds), 4), kinds.items(), strict=True):
+        rows = read(name, "table").query("status == 'ok'")
+        rows = rows[rows["setting"].str.startswith("from ")]
+        rows[["schedule_", "sampler_", "budget_"]] = rows["section"].str.split(", ", expand=True).to_numpy()
+        rows["level"] = rows["setting"].str.removeprefix("from ").astype(float)
+        for ax, (schedule, budget) in zip(row, columns, strict=True):
+            shown = rows[(rows["schedule_"] == schedule) & (rows["budget_"] == str(budget))]
+            for number, (sampler, of) in enumerate(shown.groupby("sampler_", sort=False)):
+                means = of.groupby("level")["mmd"].mean() * 1000
+                ax.plot(means.index, means, f"{MARKS[number % len(MARKS)]}-", color=COLORS[number], markersize=3,
+                        linewidth=0.9, label=sampler)  # fmt: skip
+            ax.set_title(f"{title}: {schedule}, {budget}", fontsize=8)
+            ax.set(xscale="log")
+            ax.set_xticks([0.003, 0.03, 0.3], ["0.003", "0.03", "0.3"])
+            ax.minorticks_off()
+        row[0].set_ylabel("MMD ×1000")
+    for ax in axes.reshape(len(kinds), 4)[-1]:
+        ax.set_xlabel("level before 0")
+    figure.legend(
+        *row[0].get_legend_handles_labels(), frameon=False, fontsize="small", loc="outside lower center", ncols=6
+    )
     return figure
 
 
 def schedules() -> plt.Figure:
-    """MMD of every schedule with the best samplers and eta 0, at equal evaluations, on the networks that chose."""
-    rows = read("schedules", "choices").dropna(subset=["mmd"])
-    rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", n=1, expand=True).to_numpy()
-    best = rows.groupby("sampler")["mmd"].min().nsmallest(len(MARKS) - 1).index
-    shown = rows[rows["sampler"].isin([*best, "eta 0"])]
-    samplers = list(shown["sampler"].unique())
-    budgets = shown.groupby("budget")
-    figure, axes = plt.subplots(1, len(budgets), figsize=(9, 3.6), sharey=True, layout="constrained")
+    """MMD of every schedule and sampler at equal evaluations, on the networks that chose: a map per number."""
+    rows = read("schedules-digits", "choices").dropna(subset=["mmd"])
+    rows[["schedule", "sampler"]] = rows["setting"].str.rsplit(", ", n=1, expand=True).to_numpy()
+    budgets = rows.groupby("budget")
+    names, samplers = (sorted(rows[column].unique()) for column in ("schedule", "sampler"))  # the same in every map
+    figure, axes = plt.subplots(1, len(budgets), figsize=(11, 4.6), sharey=True, layout="constrained")
     for ax, (budget, at_budget) in zip(axes, budgets, strict=True):
-        names = list(at_budget["schedule"].unique())
-        for row in at_budget.itertuples():
-            number = samplers.index(row.sampler)
-            place = names.index(row.schedule) + 0.6 * ((number + 0.5) / len(samplers) - 0.5)
-            fill = COLORS[number] if row.chosen else "white"
-            ax.plot(place, 1000 * row.mmd, MARKS[number], color=COLORS[number], markersize=4, mfc=fill)
-        top = 2.2 * 1000 * shown["mmd"].median()  # a few, such as Heun with few evaluations, are far above
-        ax.set(title=f"{budget} evaluations", ylim=(0, top))
-        ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes[0].set_ylabel("MMD ×1000 (lower is better)")
-    looks = zip(MARKS, COLORS, samplers, strict=False)
-    handles = [plt.Line2D([], [], marker=mark, linestyle="", color=color, label=name) for mark, color, name in looks]
-    handles.append(plt.Line2D([], [], marker="o", linestyle="", color="0.4", label="filled: chosen, or the default"))
-    figure.legend(handles=handles, frameon=False, fontsize="small", loc="outside lower center", ncols=len(handles))
+        wide = 1000 * at_budget.pivot_table(index="schedule", columns="sampler", values="mmd")
+        wide = wide.reindex(index=names, columns=samplers)
+        top = 2.2 * 1000 * at_budget["mmd"].median()  # a few, such as Heun with few evaluations, are far above
+        sns.heatmap(wide, ax=ax, vmax=top, cmap="mako_r", annot=True, fmt=".0f", annot_kws={"size": 6}, cbar=False)
+        for row in at_budget[at_budget["chosen"]].itertuples():
+            place = samplers.index(row.sampler), names.index(row.schedule)
+            ax.add_patch(plt.Rectangle(place, 1, 1, fill=False, edgecolor=COLORS[1], linewidth=2))
+        ax.set(title=f"{budget} evaluations", xlabel="", ylabel="")
+        ax.tick_params(labelsize=7, length=0)
     return figure
 
 
@@ -128,35 +143,100 @@ def visible_noise() -> None:
     enlarged.save(DOCS / "figures" / "visible_noise.png", optimize=True)
 
 
-def what_to_use() -> str:
-    """The table of the index of the published reports, in Markdown."""
+def results() -> dict[str, LoadedResult]:
+    """The published results by their folder."""
     infos = {path.parent.name: read_info(path) for path in sorted(PUBLISHED.glob("*/run.json"))}
-    table = list_what_to_use({
-        name: read_result(PUBLISHED / name) for name, info in infos.items() if info["experiment"] in PAGES
-    })  # fmt: skip
-    rows = [["Data", *(column.head for column in table.columns)], ["---"] * (1 + len(table.columns))]
+    return {name: read_result(PUBLISHED / name) for name, info in infos.items() if info["experiment"] in PAGES}
+
+
+def noise_results() -> list[str]:
+    """The results of `beta` by data; not that of the quickstart."""
+    found = {name: result for name, result in results().items() if result.info["experiment"] == "beta"}
+    found = {name: result for name, result in found.items() if name != "beta-laptop"}
+    return sorted(found, key=lambda name: (ORDER.index(found[name].runs["data"].iloc[0]), found[name].features, name))
+
+
+def describe(name: str) -> str:
+    """Data, features and training of a result, as "mnist, natural, 300,000"."""
+    result = read_result(PUBLISHED / name)
+    return f"{result.runs['data'].iloc[0]}, {result.features}, {result.runs['images_seen'].max():,.0f}"
+
+
+def link(name: str, text: str = "") -> str:
+    return f"[{text or name}](../reports/published/{name}/report.md)"
+
+
+def what_to_use() -> Rows:
+    """The table of the index of the published reports."""
+    table = list_what_to_use(results())
+    rows = [["Data", *(column.head for column in table.columns)]]
     for row in table.rows:
         *cells, report = row.cells
-        rows.append([row.name, *cells, f"[{report}](../reports/published/{report}/report.md)" if report else ""])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+        rows.append([row.name, *cells, link(report) if report else ""])
+    return rows
 
 
-def write_table() -> None:
-    """Puts the table between its two markers in findings.md."""
+def fresh_noise() -> Rows:
+    """Changes of MMD by fresh noise: on the geometric schedule, and best against best within each budget."""
+    rows = [["data, features, images seen in training", "geometric, 66", *(f"within {n}" for n in (8, 16, 32, 66))]]
+    for name in noise_results():
+        result = read_result(PUBLISHED / name)
+        asked = result.over_networks()
+        planned = asked[asked["kind"] == "primary"].iloc[0]
+        best = asked[asked["kind"] == "confirm"].drop_duplicates("budget").set_index("budget")
+        cells = [say(row) for row in (planned, *(best.loc[n] for n in (8, 16, 32, 66)))]
+        rows.append([link(name, describe(name)), *cells])
+    return rows
+
+
+def chosen_levels() -> Rows:
+    """What `schedules` advises by number of evaluations, and the change of MMD from the default."""
+    rows = [["data", "evaluations", "use", "MMD: default, chosen", "change of MMD"]]
+    for name, result in results().items():
+        if result.info["experiment"] == "schedules":
+            for _, row in choose_by_question(result.over_networks(kind="confirm")).iterrows():
+                scores = f"{1000 * row['value_b']:.1f}, {1000 * row['value_a']:.1f}"
+                use = row["a"] if row["recommended"] else f"the default; tried {row['a']}"
+                rows.append([link(name, describe(name)), f"{row['budget']:.0f}", use, scores, say(row)])
+    return rows
+
+
+def say(row: pd.Series) -> str:
+    """The difference with its interval, and its verdict if one is detected."""
+    word = f", {row['verdict']}" if row["verdict"] in ("better", "worse") else ""
+    return "{} ({}){}".format(*difference(row), word)
+
+
+MADE = {"what to use": what_to_use, "fresh noise": fresh_noise, "chosen levels": chosen_levels}  # tables of findings.md
+
+
+def made(name: str) -> str:
+    """A table in Markdown between its two markers."""
+    head, *rows = MADE[name]()
+    lines = [head, ["---"] * len(head), *rows]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"<!-- {name}: python docs/figures.py table -->\n\n{text}\n\n<!-- end of {name} -->"
+
+
+def write_tables() -> None:
+    """Puts the tables between their markers in findings.md."""
     path = DOCS / "findings.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition(FIRST)
-    _, _, after = rest.partition(LAST)
-    path.write_text(f"{before}{FIRST}\n\n{what_to_use()}\n\n{LAST}{after}", encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    for name in MADE:
+        before, _, rest = text.partition(f"<!-- {name}:")
+        _, _, after = rest.partition(f"<!-- end of {name} -->")
+        text = f"{before}{made(name)}{after}"
+    path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    write_table()
+    write_tables()
     if "table" in sys.argv:
         return
     visible_noise()
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
-    for draw in (beta, better_networks, schedules, training):
+    for draw in (beta, noise, where_to_stop, schedules, training):
         (DOCS / "figures" / f"{draw.__name__}.svg").write_text(svg(draw()), encoding="utf-8")
         plt.close()
 

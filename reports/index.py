@@ -83,7 +83,7 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
     if result.info["experiment"] == "beta":
         every, rows = settings.summarise_settings(result), result.over_networks()
         contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
-        if len(contests) and (use := beta.choose_use(result, every, rows, contests)) is not None:
+        if len(contests) and (use := beta.choose_use(result, every, contests)) is not None:
             scores = {"MMD ×1000": scale_metric(JUDGE, use[JUDGE]), "FD": scale_metric("fd", use["fd"])}
             said = contests[contests["verdict"].isin([BETTER, WORSE])].groupby("verdict")["budget"]
             texts = [f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said]

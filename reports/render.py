@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ SHADES = 32  # values per channel of a picture in the page: half the bytes, and 
 LONGEST = 24  # letters of a name that no line breaks
 LARGE = 4_000  # bytes of a table that `publish_result` compresses
 LARGER = 50_000  # the same for table.csv
+TRAINING = (  # paths of the code that trains
+    "diffusion_core/training.py", "diffusion_core/networks", "diffusion_core/noise", "diffusion_core/weightings.py",
+    "diffusion_core/data", "diffusion_core/exact", "diffusion_core/tensors.py", "experiments/run/networks.py",
+)  # fmt: skip
 
 
 def read_page(folder: Path) -> Page:
@@ -84,15 +89,16 @@ def publish_result(folder: Path, out: Path) -> None:
     """Copies tables, the pictures of the page and exports to `out`, and writes the page there.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or no commit,
-            or another commit trained.
+        FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or no commit, or networks
+            were trained by other code.
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
     result = read(folder)
     page = make_page(result)
     commit = result.info.get("commit")
-    others = [text for text in result.table["trained_commit"] if text not in ("", commit)]
+    trained = {text for text in result.table["trained_commit"] if text}
+    others = sorted(text for text in trained if not (commit and trains_alike(text, commit)))
     if not commit or result.info.get("dirty") or others:
         reason = f"its code had changes since commit {commit}"
         if not commit:
@@ -117,6 +123,13 @@ def publish_result(folder: Path, out: Path) -> None:
         elif table is not None:
             (out / name).write_bytes(table)
     write_report(out)
+
+
+def trains_alike(one: str, other: str) -> bool:
+    """Whether the code that trains is the same in two commits, as git says in the checkout of this file."""
+    root = Path(__file__).parents[1]
+    words = ["git", "-C", str(root), "diff", "--quiet", one, other, "--", *TRAINING]
+    return one == other or subprocess.run(words, capture_output=True).returncode == 0
 
 
 def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:

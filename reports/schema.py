@@ -19,7 +19,6 @@ CONTROL = "control"  # the section and the kind of contrast of the A/A test
 EXPLORE = "explore"  # the section of the settings that explorers try, from which they choose
 CONFIRM = "confirm"  # the section of the chosen ones and their opponents; a kind of contrast, and its family
 PRIMARY = "primary"  # a section, and a kind of contrast: what is fixed beforehand
-SPENT = "all evaluations"  # kind of contrast: the best that takes them all against the best within them
 ANY_NOISE = "any visible noise"  # and: the lowest of each kind, whatever visible noise it shows
 MORE = "more evaluations"  # and: the chosen of more evaluations against the chosen of the fewest
 AT_LARGEST = "fewer evaluations"  # and: a chosen setting against the default with the most evaluations

@@ -36,7 +36,6 @@ def published(section: str) -> np.ndarray:
     scales = np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)
     values = rows[["difference", "low", "high"]].to_numpy() * scales[:, None]
     computed = [intervention()] if "above_or_below.csv" in section else []
-    computed += [lowest_by_last_level()] if "lowest confirmed scores" in section else []
     return np.concatenate([values, *computed])
 
 
@@ -44,27 +43,6 @@ def over_networks(differences: pd.Series) -> list[float]:
     """Mean, low and high by Student's t."""
     half = stats.t.ppf(0.975, len(differences) - 1) * differences.sem()
     return [differences.mean(), differences.mean() - half, differences.mean() + half]
-
-
-def lowest_by_last_level() -> np.ndarray:
-    """(n, 3) last level 0.003 minus 0.03: the lowest confirmed MMD of each kind, on the same networks."""
-    found = []
-    levels = [(f"beta-mnist-{features}-0.003", f"beta-mnist-{features}-0.03") for features in ("natural", "digits")]
-    for low, high in (*levels, ("beta-fashion", "beta-fashion-0.03")):
-        for kind in ("without", "with"):
-            sides = []
-            for report in (low, high):
-                rows = read(report, "quality").query(f"section == 'confirm' and curve == '{kind} fresh noise'")
-                best = rows.loc[rows["value"].idxmin()]
-                runs = (
-                    read(report, "table")
-                    .query("section == 'confirm'")
-                    .drop_duplicates(["setting", "nfe", "train_seed"])
-                )
-                runs = runs[(runs["setting"] == best["setting"]) & (runs["nfe"] == best["budget"])]
-                sides.append(1000 * runs.set_index("train_seed")["mmd"])
-            found.append(over_networks(sides[0] - sides[1]))
-    return np.array(found)
 
 
 def intervention() -> np.ndarray:
@@ -84,11 +62,6 @@ def intervention() -> np.ndarray:
 
 def shares() -> dict[str, list[Sequence[float]]]:
     """Per cent, low and high of each share in the text, by the words after it."""
-    removed = []
-    for report in ("beta-digits", "beta-mnist", "beta-fashion"):
-        rows, floors = read(report, "table"), read(report, "floors").set_index(["metric", "n_samples"])["mean"]
-        wide = rows[rows["section"] == "primary"].pivot_table(index="train_seed", columns="setting", values="fd")
-        removed.append(over_networks((wide["eta 0"] - wide["eta 1"]) / (wide["eta 0"] - floors["fd", 1500])))
     steps = []
     chosen = "metric == 'fd' and n_steps == 66 and setting == 'eta 1' and part == 'whole' and train_seed.isna()"
     for report in ("why_noise-laptop", "why_noise-fashion-mixture"):  # the exact denoiser's gain, of the mean gain
@@ -98,7 +71,7 @@ def shares() -> dict[str, list[Sequence[float]]]:
     rows = pd.read_csv(ROOT / "docs" / "data" / "above_or_below.csv").query("data == 'mnist5k'")
     wide = rows.pivot_table(index="seed", columns=["denoiser", "eta"], values="fd")
     gains = wide.xs(1.0, axis=1, level="eta") - wide.xs(0.0, axis=1, level="eta")
-    return {"removed": removed, "steps": steps, "kept": [over_networks(gains["better above"] / gains["network"])]}
+    return {"steps": steps, "kept": [over_networks(gains["better above"] / gains["network"])]}
 
 
 def test_shares_are_computed_from_the_tables() -> None:
@@ -110,7 +83,7 @@ def test_shares_are_computed_from_the_tables() -> None:
 
 
 def test_sections_have_an_answer_a_figure_and_what_would_change_it() -> None:
-    assert len(SECTIONS) == 3
+    assert len(SECTIONS) == 4
     for section in SECTIONS:
         assert re.search(r"^\*\*", section, re.MULTILINE) and "![" in section and "| --- |" in section
         assert "Where it differs:" in section and "What would change our mind:" in section
@@ -124,12 +97,12 @@ def test_each_default_has_a_thread_and_an_interval_or_none_at_all() -> None:
         assert (INTERVAL.search(said) and "reports/published/" in said) or said == "Not run |"
 
 
-def test_the_table_of_what_to_use_is_that_of_the_published_index() -> None:
+def test_the_tables_are_made_from_the_published_results() -> None:
     spec = importlib.util.spec_from_file_location("figures_of_findings", ROOT / "docs" / "figures.py")
     assert spec and spec.loader
     figures = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(figures)
-    assert f"{figures.FIRST}\n\n{figures.what_to_use()}\n\n{figures.LAST}" in TEXT, "python docs/figures.py table"
+    assert [name for name in figures.MADE if figures.made(name) not in TEXT] == [], "python docs/figures.py table"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from reports.formats import (
     ordinal,
     percent,
     plural,
-    scale_metric,
 )
 from reports.page import Curves, Figure, Page, Row, Table
 from reports.results import LoadedResult
@@ -31,7 +30,6 @@ from reports.schema import (
     NO_VERDICT,
     NOT_SIGNIFICANT,
     PRIMARY,
-    SPENT,
     WITH,
     WITHOUT,
     WORSE,
@@ -43,7 +41,6 @@ HEADINGS = {  # kind of contrast -> the heading of its lines
     CONFIRM: "The best with fresh noise against the best without",
     ANY_NOISE: "The same, whatever visible noise they show",
     MORE: "More evaluations against the cheapest",
-    SPENT: "The best that takes all {most} evaluations against the best within them",
 }
 ANSWERS = {  # verdict -> of the title, and in a figure
     BETTER: ("yes, better within", "with noise wins"),
@@ -75,7 +72,7 @@ def page(result: LoadedResult) -> Page:
     if len(contests):
         main = contests.iloc[-1]
         sides = [find_side(every, main, side) for side in "ba"]
-        use = choose_use(result, every, rows, contests)
+        use = choose_use(result, every, contests)
     without, having = (
         (side, title, settings.name_with_evaluations(side))
         for side, title in zip(sides, ("Without", "With"), strict=True)
@@ -126,13 +123,6 @@ def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame, sched
         caveats.append(NOT_COMPARED)
     elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
-    for _, spent in rows[(rows["kind"] == SPENT) & (rows["choice"] == WITHOUT)].iterrows():
-        contest = contests.sort_values("budget").iloc[-1]
-        if spent["value_a"] < contest["value_b"]:  # what was chosen without noise was not the lowest without it
-            change = scale_metric(JUDGE, contest["value_a"] - spent["value_a"])
-            name = f"{spent['a']}, {evaluations(spent['nfe_a'])} evaluations"
-            score = scale_metric(JUDGE, spent["value_a"])
-            caveats.append(f"The lowest confirmed without noise is {name} ({score}): from it {change}, not tested.")
     return caveats
 
 
@@ -152,12 +142,8 @@ def find_lowest(every: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     return min((find_side(every, row, side) for _, row in rows.iterrows() for side in "ba"), key=lambda row: row[JUDGE])
 
 
-def choose_use(
-    result: LoadedResult, every: pd.DataFrame, rows: pd.DataFrame, contests: pd.DataFrame
-) -> pd.Series | None:
+def choose_use(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame) -> pd.Series | None:
     """The cheapest confirmed setting that may be advised, or the lowest of those that are better than it."""
-    if result.limit is None:
-        return find_lowest(every, rows[rows["kind"].isin([CONFIRM, SPENT])])
     for _, contest in contests[contests["verdict"] != NO_VERDICT].iterrows():
         noisy = {"a": is_set(contest["more_noise"]), "b": is_set(contest["noisy_b"])}
         order = sorted("ab", key=lambda side: contest[f"value_{side}"])
@@ -233,11 +219,8 @@ def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, ro
     if best["section"] == PRIMARY:
         return f"{use}, if you stay on the {best['schedule']} schedule."
     scores = settings.format_scores(result, best) + settings.format_worst(best)
-    if result.limit is not None:
-        texts = [f"{use}: {scores}.", phrase_price(result, best), *name_noisy(result, best, every, rows)]
-        return " ".join(filter(None, texts))
-    texts = [f"{use}: the lowest score that was confirmed, {scores}."]
-    return " ".join([*texts, *phrase_spent(rows[rows["kind"] == SPENT])])
+    texts = [f"{use}: {scores}.", phrase_price(result, best), *name_noisy(result, best, every, rows)]
+    return " ".join(filter(None, texts))
 
 
 def phrase_price(result: LoadedResult, best: pd.Series) -> str:
@@ -257,19 +240,6 @@ def name_noisy(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows:
     name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
     scores = settings.format_scores(result, lowest)
     return [f"{name} scores lower, {scores}, but shows more visible noise ({noise}) than the limit."]
-
-
-def phrase_spent(rows: pd.DataFrame) -> list[str]:
-    """What it does to spend all evaluations, by kind of setting."""
-    texts = list[str]()
-    for _, row in rows.iterrows():
-        change, interval = difference(row)
-        most, fewer = evaluations(row["nfe_a"]), evaluations(row["nfe_b"])
-        text = f"the best with {most} is {row['verdict']} than the best with {fewer}"
-        if row["verdict"] not in (BETTER, WORSE):
-            text = f"the best with {most} against the best with {fewer}: {row['verdict']}"
-        texts.append(f"{capital(row['choice'])}, {text} ({change}; {interval}).")
-    return texts
 
 
 def describe_etas(every: pd.DataFrame, verdict: str) -> list[tuple[str, str]]:
@@ -332,7 +302,7 @@ def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> list
         of_kind = rows[rows["kind"] == kind]
         for _, of_pair in of_kind.groupby(PAIR, sort=False):
             row = of_pair.iloc[0]
-            heading = title.format(schedule=schedule, most=number(of_kind["nfe_a"].max(), 0))
+            heading = title.format(schedule=schedule)
             a, b = (f"{row[side]}, {number(row[f'nfe_{side}'], 0)} evaluations" for side in "ab")
             label = a
             if kind == CONFIRM:

@@ -84,7 +84,7 @@ PAGES = {
         "step", "exact network on Gaussian data", "With a fault",
         "A step draws x_next and returns its log_prob: reinforcement learning of diffusion models trains with both. If "
         "they do not belong together, training follows wrong gradients.",
-        "To check yours: python -m experiments check-sampler --policy my_file:my_step (docs/samplers.md#steps-of-a-policy).",
+        "To check yours: python -m experiments check-sampler --policy my_file:my_step (docs/samplers.md).",
         [*OF_LIMITS,
          ("log_prob", "Mean and standard deviation of x_next are measured by impulses; log_prob must be the log "
           "density of that Gaussian, summed or averaged over the dimensions."),

@@ -100,7 +100,7 @@ def test_without_a_change_hardly_any_table_has_one() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path) -> None:
-    names = ("beta-fashion", "beta-fashion-0.03", "beta-laptop", "noise_levels-laptop", "schedules")
+    names = ("beta-mnist-digits", "beta-mnist-natural", "beta-laptop", "noise_levels-laptop", "schedules-digits")
     done = typed("robustness", *(str(PUBLISHED / name) for name in names), "--out", str(tmp_path / "out"))
     assert done.status == 0 and done.summary["lines"] == 5, done.stderr
     rows = pd.read_csv(tmp_path / "out" / "holds.csv")

@@ -50,7 +50,7 @@ return [reachable.indexOf(one), style.outlineStyle !== "none" && parseFloat(styl
 """
 
 
-@pytest.fixture(scope="module", params=["beta-digits", "schedules", "samplers", "index"])
+@pytest.fixture(scope="module", params=["beta-digits", "schedules-digits", "samplers", "index"])
 def path(again: dict[str, Path], request: pytest.FixtureRequest) -> Path:
     root = next(iter(again.values())).parent
     return write_index(root) if request.param == "index" else again[request.param] / "report.html"

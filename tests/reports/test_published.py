@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from reports.formats import capital
-from reports.render import PAGES, publish_result, read_page, write_report
+from reports.render import PAGES, TRAINING, publish_result, read_page, trains_alike, write_report
 from reports.results import read_info
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
@@ -30,10 +30,11 @@ COMPARED = sorted(  # with a main comparison; older results of schedules and noi
 
 def test_every_result_is_here_small_and_has_a_report() -> None:
     files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
-    assert len(files) <= 640 and sum(path.stat().st_size for path in files) <= 6_500_000
+    assert len(files) <= 560 and sum(path.stat().st_size for path in files) <= 7_100_000
     assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*ASKS}  # others are of old commands
     assert {*ASKS.values()} == {
-        "beta", "check_guided", "check_policy", "check_sampler", "schedules", "noise_levels", "factors"
+        "beta", "check_guided", "check_policy", "check_sampler", "schedules", "noise_levels", "factors",
+        "sweep", "robustness",
     }  # fmt: skip
 
 
@@ -137,8 +138,6 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     columns = [*("difference", "low", "high", "detectable", "new_network_low", "new_network_high")]
     known |= {rounded(1000 * value) for key in columns for value in contrasts[key].dropna()}
     known |= {f"{1 / value:.0f}" for value in contrasts.query("kind == 'control'")["p_value"]}
-    for least in contrasts.query("kind == 'all evaluations'")["value_a"]:  # against the lowest that was not chosen
-        known.add(rounded(1000 * (contrasts.query("kind == 'confirm' and budget == 66")["value_a"].iloc[0] - least)))
     known |= {f"{n:.0f}" for key in ("budget", "nfe_a", "nfe_b", "n_networks") for n in contrasts[key].dropna()}
     known.add(str(every.query("section == 'same-schedule'")["setting"].nunique()))
     if [*(PUBLISHED / name).glob("choices.csv*")]:
@@ -202,6 +201,11 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
     assert all((out / name).read_bytes() == content for name, content in files.items())
     with pytest.raises(ValueError, match=r"out: it exists; choose a new folder$"):
         publish_result(directory, out)
+
+
+def test_networks_of_another_commit_are_published_if_the_code_that_trains_is_the_same() -> None:
+    assert trains_alike("HEAD", "HEAD^{commit}") and not trains_alike("HEAD", "b2")
+    assert all((PUBLISHED.parents[1] / path).exists() for path in TRAINING)
 
 
 def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> None:
