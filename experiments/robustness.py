@@ -22,6 +22,7 @@ from experiments.run.options import Folder
 from reports.schema import (
     ANY_NOISE,
     ASKED,
+    CHALLENGER,
     CONFIRM,
     CONTROL,
     CONTROL_FAILED,
@@ -142,10 +143,10 @@ def read_answers(name: str, result: "LoadedResult", notes: list[str]) -> Iterato
         notes.append(f"left out, since its A/A test failed: {name}")
         return
     for _, row in asked.iterrows():
-        fixed = read_fixed(result, row["kind"])
+        fixed = read_fixed(result, row)
         single = result.match(row)
         single = single[single["train_seed"] != ""]
-        what = "the chosen against the default" if row["choice"] == "challenger" else "best against best"
+        what = "the chosen against the default" if row["choice"] == CHALLENGER else "best against best"
         question = KINDS[row["kind"]].format(fixed=f"{row['nfe_a']:.0f} evaluations", what=what, budget=row["budget"])
         question += " (older list)" if result.limit is None and row["kind"] != PRIMARY else ""
         if row["verdict"] == NO_VERDICT or row["holds_for"] > 0 or len(single) < 2:
@@ -155,22 +156,28 @@ def read_answers(name: str, result: "LoadedResult", notes: list[str]) -> Iterato
         yield Answer(name, question, fixed, row, dict(zip(single["train_seed"], scores, strict=True)))
 
 
-def read_fixed(result: "LoadedResult", kind: str) -> dict[str, str]:
-    """The fixed choices of a result, by factor, for a kind of question.
+def read_fixed(result: "LoadedResult", row: "pd.Series") -> dict[str, str]:
+    """The fixed choices of a result, by factor, for the question of a contrast.
 
-    The last level is that of the fixed schedule, or of the default. The settings: that schedule, or the list.
+    The last level is that of the fixed schedule, or of the default; of the best against the best it competes. The
+    settings: that schedule, or the list.
     """
     runs = result.runs
     options = result.info.get("options", {})
     primary = runs[runs["section"] == PRIMARY]
     first = (primary if len(primary) else runs).iloc[0]
     settings = (
-        first["schedule"] if kind == PRIMARY else "older list" if result.limit is None else describe_list(options)
+        first["schedule"]
+        if row["kind"] == PRIMARY
+        else "older list"
+        if result.limit is None
+        else describe_list(options)
     )
+    competes = row["kind"] != PRIMARY and row["choice"] != CHALLENGER and result.limit is not None
     seen = runs["images_seen"].fillna(0).max()
     levels = [
         first["data"].partition("@")[0], result.features, first["network"], options.get("recipe", ""), f"{seen:,.0f}",
-        f"{first['sigma_min']:g}", settings,
+        "competes" if competes else f"{first['sigma_min']:g}", settings,
     ]  # fmt: skip
     return dict(zip(FACTORS, map(str, levels), strict=True))
 
