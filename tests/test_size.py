@@ -35,14 +35,14 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 117_560,
+    MISSION: 117_500,
     "judges of other people's code": 46_930,
     "image sets": 26_830,
     "infrastructure": 17_450,
     "own models": 27_430,
-    "tokens of tests": 200_470,
+    "tokens of tests": 200_500,
     "files outside tests": 194,
-    "words of docs": 28_300,
+    "words of docs": 27_850,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 

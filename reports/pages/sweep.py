@@ -1,5 +1,6 @@
 """The page on settings compared with the first of their section: a sweep of yours in which nothing is explored."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
 MANY = 12  # comparisons of one family
+SEVERAL = 4  # sections, from which the verdict counts them
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
 
 
@@ -62,16 +64,19 @@ def page(result: LoadedResult) -> Page:
     section = sections[0]
     nearest = section.nearest
     tables, note = settings_tables(result, sections)
-    also = [*_elsewhere(sections, section)]
+    several = len(sections) >= SEVERAL
+    also = [*_elsewhere(sections, None if several else section)]
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if len({*effects}) < len(effects):
         also.append("Whether an effect differs between sections is not tested; a grid does that (sweep --vary).")
     also += _name_cost(result)
     before = (section.row(section.baseline), "Baseline", section.baseline)
     after = (section.row(nearest["a"]), "Lowest, not advised" if section.winner is None else "Use", nearest["a"])
+    verdict, use = phrase_verdict(result, section), "" if section.no_verdict else f"{advise(section)}."
+    if several:
+        verdict, use = phrase_several(sections), ""
     return contrast.compose_page(
-        result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(result, section)),
-        advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
+        result, nearest, verdict, before, after, ((), _more_caveats(result, section)), advice=use, also=" ".join(also),
         figures=draw_figure(result, sections), tables=tables, note=note,
         details=list_details(result, *TERMS),
     )  # fmt: skip
@@ -134,6 +139,13 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
     return lead, f"{add_correction(contrast.format_change(result, row), row)}."
 
 
+def phrase_several(sections: Sequence[Section]) -> tuple[str, str]:
+    """In how many sections a setting is better than the first, and which one is recommended how often."""
+    used = Counter(section.use for section in sections if section.winner is not None)
+    lead = f"In {used.total()} of {len(sections)} sections a setting is better than the first."
+    return lead, f"Recommended: {join(f'{name} in {n}' for name, n in used.most_common())}." if used else ""
+
+
 def advise(section: Section) -> str:
     """What to do: use the recommended setting."""
     return f"{'Keep' if section.winner is None else 'Use'} {section.use}"
@@ -162,8 +174,8 @@ def _name_cost(result: LoadedResult) -> list[str]:
     ]
 
 
-def _elsewhere(sections: Sequence[Section], headline: Section) -> list[str]:
-    """What holds in the other sections."""
+def _elsewhere(sections: Sequence[Section], headline: Section | None) -> list[str]:
+    """What holds in the sections that the verdict is not about."""
     sections_by_text: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
         text = "no verdict" if section.no_verdict else f"no setting is recommended over {section.baseline}"

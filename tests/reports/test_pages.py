@@ -392,11 +392,13 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
     nothing = {"base": BASE, "x": (8, "no verdict", 0)}
     new = {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
-    assert (
-        page.advice == "Use x." and page.also == f"B and d: no setting is recommended over base. C: use x. {UNTESTED}"
-    )
+    assert page.headline == "In 2 of 4 sections a setting is better than the first. Recommended: x in 2."
+    assert (page.advice, page.also) == ("", f"A and c: use x. B and d: no setting is recommended over base. {UNTESTED}")
     assert [row.cells[4] for row in page.tables[0].rows] == ["better", "no difference detected", "baseline"]
     assert [section.title for section in page.figures[0].sections] == ["A", "B", "C", "D"]
+    page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}}, "three", {"experiment": "sweep"}))
+    also = f"B: no setting is recommended over base. C: use x. {UNTESTED}"
+    assert (page.advice, page.also) == ("Use x.", also)
     groups = {"g": nothing, "h": tie, "i": nothing}
     page = read_page(sweep(groups, "other", {"experiment": "sweep"}, no_verdict="why"))
     also = f"H: use x. I: no verdict. {UNTESTED}"
