@@ -149,7 +149,8 @@ class Beta(Candidates):
             not self.setting and replace(self.schedule, sigma_min=presets[0].schedule.sigma_min) == presets[0].schedule
         )
         changed = min(words, key=len) if fixed else []
-        return {**super().provenance, "fixed_beforehand": fixed, "differs_from_preset": changed}
+        formulas = {} if self.only_primary else super().provenance
+        return {**formulas, "fixed_beforehand": fixed, "differs_from_preset": changed}
 
     @property
     def notes(self) -> Sequence[str]:

@@ -201,7 +201,7 @@ def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys:
     assert list(pd.read_csv(folder / "many/policies.csv")["kind"]) == ["negative missing", "right"]
     page = read_page(folder / "many")
     assert page.headline.startswith("1 of 2 pipelines follows u + w (c - u) (u: negative prompt, c: prompt")
-    assert page.tables[0].rows[1].cells[1].startswith("u + w (c - u) at every evaluation")
+    assert page.folded[0].rows[0].cells[1].startswith("u + w (c - u) at every evaluation")
 
 
 @pytest.mark.slow
