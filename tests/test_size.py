@@ -42,7 +42,7 @@ LIMITS = {
     "own models": 27_430,
     "tokens of tests": 200_500,
     "files outside tests": 194,
-    "words of docs": 27_850,
+    "words of docs": 27_900,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 
