@@ -72,7 +72,7 @@ def chosen_sampler(config: pytest.Config) -> Sampler | None:
 
 @cache
 def judge(sampler: Sampler) -> Verdict:
-    """Whether it is right. It is asked before its loop is timed: a wrong one is not compared."""
+    """Checks a sampler, once for all its loops and before they are timed: a wrong sampler is not compared."""
     return check(ours(sampler), sampler.order)
 
 

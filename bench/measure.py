@@ -27,7 +27,7 @@ REFERENCES = Path("/proc/self/clear_refs")
 
 @dataclass
 class Job:
-    """What is timed: run(model), which makes `n_images`. `notes`: what the report needs to know of it."""
+    """A job to time: run(model) makes `n_images` images. `notes`: what the report needs to know of it."""
 
     run: Callable[[Model], Tensor]
     n_images: int

@@ -74,7 +74,7 @@ def sit_linear(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **optio
 
 
 def sit_sine(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
-    """The same with w = sin^2(pi t)."""
+    """Ma et al. 2024 (2401.08740), the diffusion coefficient w = sin^2(pi t): g^2 = w."""
     return euler_maruyama(x, t, u, v, noise_level * (math.pi * t).sin().square(), generator, x_next, **options)
 
 
@@ -97,7 +97,7 @@ def precise(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options)
 
 
 def dance_frozen(x, t, u, v, generator=None, x_next=None, noise_level=0.3, **options):
-    """The same with the constant g of DanceGRPO."""
+    """The step of `precise`, x0 frozen over a step, with DanceGRPO's constant g: cos^2 = exp(-g^2 (t - u) / (t u))."""
     cos2 = torch.exp(-(noise_level**2) * (t - u) / (t * u).clamp(min=1e-12))
     return kept(x, t, u, v, cos2, generator, x_next, **options)
 

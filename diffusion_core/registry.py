@@ -1,4 +1,4 @@
-"""What has a name: samplers, noise distributions, networks, and meanings of a network's output.
+"""Names of samplers, noise distributions, networks, and meanings of a network's output, and what they stand for.
 
 A new one is a class in its folder and one line here. This module imports no other: the names are known at once, and
 what a name stands for is imported when it is asked for, since that imports torch.

@@ -120,7 +120,7 @@ def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch
 
 
 def _rule(kind: Any) -> str:
-    """What a value of this type is, in words. The type is one that `_checked` refuses values of."""
+    """Says in words what a value of this type is. The type is one that `_checked` refuses values of."""
     origin = get_origin(kind)
     arguments = get_args(kind)
     if origin in (Union, types.UnionType):

@@ -137,7 +137,7 @@ class Beta(Candidates):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Whether the primary contrast is that of a preset, chosen before any result; what else differs from that."""
+        """Adds whether the primary contrast is that of a preset, chosen before any result; what differs from that."""
         presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
         named = self if self.features != default_features(self.data) else replace(self, features=None)
         differ = [{f.name for f in fields(Study) if getattr(named, f.name) != getattr(p, f.name)} for p in presets]
@@ -237,7 +237,7 @@ class Beta(Candidates):
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 
     def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:
-        """What fresh noise does to recall, over networks."""
+        """Yields the change of recall by fresh noise, over networks, with its interval; nothing with fewer than two."""
         from experiments.distances.intervals import estimate
 
         sides = [*results.sides.get((PRIMARY, None), {}).values()]

@@ -137,7 +137,7 @@ class Candidates(ExploringStudy):
 
     @cached_property
     def given_points(self) -> Mapping[str, Point]:
-        """What an earlier run chose, by name, if it chose for this one."""
+        """The points that an earlier run chose, by name, if it chose for this run; otherwise none."""
         content = read_json(self.given_choices) if self.given_choices else {}
         return {point["name"]: Point(**point) for point in content.get("points", ())}
 

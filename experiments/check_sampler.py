@@ -39,7 +39,7 @@ Exit status: 0 if all are right, 1 if one is not, 2 if one could not be run or f
 
 @dataclass(frozen=True)
 class CheckSamplerOptions:
-    """What to check."""
+    """Options of `check-sampler`."""
 
     samplers: Annotated[tuple[str, ...], tyro.conf.Positional, option_help("SAMPLER [...]")]
     """Samplers, spelt as above; or one list, FILE.toml."""

@@ -42,7 +42,7 @@ AnyStudy = TypeVar("AnyStudy", bound=Study)
 
 @dataclass(frozen=True)
 class CommandLine(Generic[AnyStudy]):
-    """What can be typed; each field is a box in --help."""
+    """The options of a command that runs a study; each field is a box in --help."""
 
     study: Annotated[AnyStudy, tyro.conf.OmitArgPrefixes]
     running: Annotated[RunOptions, tyro.conf.OmitArgPrefixes]
@@ -129,7 +129,7 @@ def typed_names(arguments: Sequence[str]) -> frozenset[str]:
 
 
 def typed_value(option: str, arguments: Sequence[str]) -> str:
-    """What is typed for an option, the last time; "" if it is not typed."""
+    """The value that is typed for an option, the last one if there are several; "" if it is not typed."""
     pairs = pairwise([*arguments, ""])
     values = [word.partition("=")[2] or after for word, after in pairs if word.partition("=")[0] == option]
     return values[-1] if values else ""

@@ -1,4 +1,4 @@
-"""What `check-sampler` does with its list: checks one after the other, verdicts as rows, tables and a result folder."""
+"""The work of `check-sampler` on its list: checks one after the other, verdicts as rows, tables and a result folder."""
 
 import json
 import math
@@ -36,7 +36,7 @@ MIXED_UP = r"'Tensor' object is not callable|\bfunction\b"  # what torch says of
 
 @dataclass(frozen=True)
 class Kind:
-    """What is checked."""
+    """A kind of thing to check."""
 
     noun: str
     about_one: str  # the question
@@ -74,7 +74,7 @@ class Entry:
         return ", ".join([self.name, *(spec.rpartition(":")[2] for spec in specs if spec)])
 
     def prepare(self, budgets: Sequence[int] = ()) -> Callable[[], Any]:
-        """What gives the verdict. ValueError if a function cannot be found."""
+        """Returns the function that makes the verdict. ValueError if a function cannot be found."""
         options = {name: value for name, value in self.options.items() if value not in (None, "", ())}
         for name in options.keys() & FUNCTIONS.keys():
             options[FUNCTIONS[name]] = _load_function(options.pop(name))
@@ -100,7 +100,7 @@ class Entry:
 
 
 class Result(NamedTuple):
-    """What came of an entry."""
+    """The result of an entry."""
 
     entry: Entry
     verdict: Any

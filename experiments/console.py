@@ -1,4 +1,4 @@
-"""What all programs here print on, and times and counts in words. It imports little: a command begins at once."""
+"""The console of all programs here, and times and counts in words. It imports little: a command begins at once."""
 
 import threading
 import time

@@ -86,14 +86,14 @@ def _print_error(line: str, status: int) -> int:
 
 
 def _to_plain(error: UnicodeError) -> tuple[str, int]:
-    """What a stream prints for characters that its encoding lacks."""
+    """Returns what a stream prints for characters that its encoding lacks, and where it continues."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end].translate(PLAIN)
     return lacking.encode("ascii", "replace").decode(), error.end
 
 
 def program_name() -> str:
-    """What was typed to start this program, for advice and examples to copy."""
+    """The command that was typed to start this program, for advice and examples to copy."""
     return "sigmabench" if sys.argv[0].rpartition(os.sep)[2].startswith("sigmabench") else "python -m experiments"
 
 

@@ -218,7 +218,7 @@ def measure_shares(train_noise: str, sigmas: Sequence[float]) -> list[float]:
 
 
 def describe_shares(shares: Sequence[float]) -> str:
-    """What training saw of the levels. Levels that are visited twice have nothing between them."""
+    """Says which shares of the training noise lie around the levels. Levels visited twice have nothing between them."""
     inner = ", ".join(f"{100 * share:.2g}" for share in shares[1:-1] if share)
     ends = f"{100 * shares[0]:.2g} % above the first level, {100 * shares[-1]:.2g} % below the last one"
     return f"of the training noise {ends}; between neighbours, in per cent: {inner}"

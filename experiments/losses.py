@@ -53,7 +53,7 @@ HINT = "; draw noise from the third argument, with a generator for each image, a
 
 @dataclass(frozen=True)
 class LossesOptions:
-    """What is compared, and on which images."""
+    """The losses to compare, and the images to compare them on."""
 
     networks: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NETWORK NETWORK ...")]
     """Networks or losses, spelt as above."""
@@ -277,7 +277,7 @@ def make_loss(model: "Model", held_out: HeldOut, device: str) -> "Callable[..., 
 def measure_loss(
     name: str, loss: "Callable[..., Tensor]", n: int, sigmas: Sequence[float], options: LossesOptions
 ) -> "Tensor":
-    """What a loss gives at all levels for images 0 to n - 1, float64 (levels, n), the mean over draws of the noise.
+    """Measures a loss at all levels for images 0 to n - 1, float64 (levels, n), the mean over draws of the noise.
 
     ValueError for fewer than 40 images, or if it is not finite and above 0, or depends on more than its input.
     """

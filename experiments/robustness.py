@@ -67,7 +67,7 @@ class RobustnessOptions:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one result says to one question: its row of contrasts.csv, and both scores of each network."""
+    """The answer of one result to one question: its row of contrasts.csv, and both scores of each network."""
 
     result: str
     question: str

@@ -155,7 +155,7 @@ class Vary(Grid):
         )  # fmt: skip
 
     def training(self, levels: Mapping[str, str]) -> dict[str, Any]:
-        """What is special in the training of a combination."""
+        """Returns the fields of `Trained` that are special in the training of a combination."""
         training: dict[str, Any] = {}
         if "recipe" in levels:
             from experiments.run.networks import RECIPES, Trained

@@ -1,4 +1,4 @@
-"""What `pytest --benchmark` prints, and the page of `experiments bench`: how fast is sampling, next to others?
+"""The text that `pytest --benchmark` prints, and the page of `experiments bench`: how fast is sampling, next to others?
 
 Rounds alternate, so two rows of one group are compared round by round; two commits are compared process by process.
 This is the one page that computes what it shows: nothing but benchmarks has these numbers.
@@ -67,7 +67,7 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def group_of(notes: Mapping[str, Any]) -> str:
-    """What a loop must share with another to be compared: device, precision, fresh noise."""
+    """Names the conditions that loops must share to be compared: device, precision, fresh noise."""
     words = [notes["mode"]] if "mode" in notes else []
     if notes["device"] != "cpu":
         words.append(notes["device"])
@@ -108,7 +108,7 @@ def fastest_other(rows: pd.DataFrame, row: pd.Series) -> pd.Series | None:
 
 
 def find_fault(rows: pd.DataFrame) -> str:
-    """What is wrong with the user's sampler, after its name, as `check-sampler` says it; or ""."""
+    """Says what is wrong with the user's sampler, after its name, as `check-sampler` does; "" if nothing is."""
     wrong = rows[rows["fault"] != ""]
     return "" if wrong.empty else f"{wrong['who'].iloc[0]}: {wrong['fault'].iloc[0]}"
 

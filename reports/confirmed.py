@@ -1,4 +1,4 @@
-"""What confirmers say of chosen settings, for the pages of several studies: the price, visible noise, odd networks."""
+"""Sentences on confirmed settings, for the pages of several studies: the price, visible noise, odd networks."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def choose_dearer(rows: pd.DataFrame) -> pd.Series | None:
 
 
 def phrase_price(rows: pd.DataFrame, used: pd.Series | None) -> str:
-    """What more evaluations than the cheapest change, if the dearer ones of `find_dearer` are these.
+    """Says what more evaluations than the cheapest change; "" without `rows`, the dearer settings of `find_dearer`.
 
     "With 16, Y scores 0.3 lower: no difference detected (−2.1 to 1.6)." `used`: the one that is advised, if one is.
     """
@@ -51,7 +51,7 @@ def describe_noise(result: LoadedResult, row: pd.Series) -> str:
 
 
 def find_clean(result: LoadedResult) -> list[str]:
-    """What explorers barred for its visible noise, and confirmers show to be within the limit."""
+    """Names each setting that explorers barred for its visible noise, and confirmers show to be within the limit."""
     return [
         f"Explorers barred {name} for its visible noise; here it shows {level}, within the limit."
         for name, level, barred, noisy in _list_noise(result) if barred and not noisy
@@ -59,7 +59,7 @@ def find_clean(result: LoadedResult) -> list[str]:
 
 
 def find_noisy(result: LoadedResult) -> list[str]:
-    """What explorers chose as within the limit of visible noise, and confirmers show to be above it."""
+    """Names each setting that explorers had within the limit of visible noise, and confirmers show to be above it."""
     return [
         f"{name} shows more visible noise here ({level}) than the limit: not advised."
         for name, level, barred, noisy in _list_noise(result) if noisy and not barred

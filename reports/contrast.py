@@ -186,7 +186,7 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
 
 
 def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> list[tuple[str, Any]]:
-    """What a reader must know to believe a contrast of two settings, and to run it again."""
+    """Lists the facts that a reader needs to believe a contrast of two settings, and to run it again."""
     sides = [before, after]
     info, unit = result.info, result.unit
     run = result.runs.loc[result.runs["images_seen"].fillna(0).idxmax()]
@@ -225,7 +225,7 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
 
 
 def describe_names(result: LoadedResult, sides: Iterable[pd.Series]) -> list[str]:
-    """What the names of these settings mean: the first sentence of the formula of each schedule and sampler."""
+    """Explains the names of these settings: the first sentence of the formula of each schedule and sampler."""
     formulas = result.info.get("formulas", {})
     names = [name for side in sides for name in (side["schedule"], side["setting"].rpartition(", ")[2])]
     known = {name.partition("(")[0]: name for name in names}
@@ -241,7 +241,7 @@ def _pair(values: Iterable[str]) -> str:
 
 
 def describe_protocol(result: LoadedResult) -> str:
-    """What was fixed before any result; who chose, and who compared."""
+    """Says what was fixed before any result; who chose, and who compared."""
     texts = list[str]()
     if result.fixed_beforehand:
         changed = result.info.get("differs_from_preset")

@@ -26,7 +26,7 @@ def is_set(value: object) -> bool:
 
 
 def are_set(flags: pd.Series) -> pd.Series:
-    """The same of a column, as booleans."""
+    """Returns a column of flags as booleans; a missing one is not set."""
     return flags.fillna(False).astype(bool)
 
 
@@ -107,7 +107,7 @@ def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:
 
 
 def correction(row: pd.Series) -> str:
-    """What is said of a contrast without a detected difference whose interval alone excludes 0; otherwise ""."""
+    """The remark on a contrast without a detected difference whose interval alone excludes 0; otherwise ""."""
     if (
         row["verdict"] not in (NO_DIFFERENCE, NOT_SIGNIFICANT)
         or row["low"] * row["high"] <= 0

@@ -53,9 +53,9 @@ def describe_source(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
-    """What each confirmed result advises, by number of evaluations; results by their folder.
+    """The table of what each confirmed result advises, by number of evaluations; results by their folder.
 
-    Of data sets without such a result, what would fill the row. More than MOST rows: those go first in which more
+    A data set without such a result has the command for one. More than MOST rows: those go first in which more
     evaluations score no better than fewer. The name of a row is its data set; columns that never differ are left out.
     """
     confirmed = {name: result for name, result in results.items() if result.was_confirmed}
@@ -113,7 +113,10 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
 
 
 def say_what_turns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the last `robustness` of these results found, and which are newer; empty of fewer than two to compare."""
+    """Returns what the last `robustness` of these results found, and which results are newer.
+
+    Empty with fewer than two results to compare.
+    """
     asked = [row for row in rows if row["result"] and row["result"].info["experiment"] in ASKED]
     if len(asked) < 2:
         return {}
@@ -126,7 +129,7 @@ def say_what_turns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def index_row(path: Path, root: Path) -> dict[str, Any]:
-    """What the index shows of one result folder below `root`; archived if its command is gone."""
+    """Reads the values that the index shows of one result folder below `root`; archived if its command is gone."""
     folder = path.relative_to(root).as_posix()
     link = f"{folder}/report.html" if (path / "report.html").is_file() else ""
     info: dict[str, Any] = {}

@@ -73,7 +73,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Source:
-    """What a page is about: data, network, features; the date (ISO) of the last run, and the time of the command."""
+    """The subject of a page: data, network, features; the date (ISO) of the last run, and the time of the command."""
 
     subject: Sequence[str] = ()
     date: str = ""

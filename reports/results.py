@@ -47,7 +47,7 @@ class LoadedResult:
 
     @property
     def unit(self) -> str:
-        """What a sample is: an image, or a point."""
+        """The noun for a sample: image, or point."""
         return "point" if self.features == "values" else "image"
 
     @property

@@ -108,13 +108,13 @@ def format_scores(result: LoadedResult, row: pd.Series) -> str:
 
 
 def format_worst(row: pd.Series) -> str:
-    """What a setting scores on the worst of several networks, as ", 9.3 on the worst of 5 networks"; otherwise ""."""
+    """The score of a setting on the worst of several networks, as ", 9.3 on the worst of 5 networks"; otherwise ""."""
     worst = scale_metric(JUDGE, row["worst"])
     return f", {worst} on the worst of {row['networks']} networks" if row["networks"] > 1 else ""
 
 
 def score_real(result: LoadedResult, n_samples: float) -> str:
-    """The same of as many real images; "" if it was not measured."""
+    """The scores of as many real images, in the form of `format_scores`; "" if they were not measured."""
     floors = {name: result.floor(name, n_samples) for name in (JUDGE, "fd")}
     means = {name: floor["mean"] for name, floor in floors.items() if floor is not None}
     return format_scores(result, pd.Series(means)) if len(means) == len(floors) else ""

@@ -1,4 +1,4 @@
-"""What a page recommends, as lines of torch for a reader's code; "" for names that have none here. A test runs them."""
+"""Code for a page's advice: lines of torch for a reader's code; "" for names that have none here. A test runs them."""
 
 from typing import Any
 

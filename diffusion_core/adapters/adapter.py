@@ -54,7 +54,7 @@ OF_PROCESS = {  # what networks of each process predict
 
 @dataclass(frozen=True)
 class Convention:
-    """What a network expects and returns. All of it is part of the model's identity.
+    """The inputs that a network expects and the output that it returns. All of it is part of the model's identity.
 
     Usual are process, time and predicts, which `vp`, `edm` and `flow` set, and labels with n_classes.
     """
@@ -149,7 +149,7 @@ class Adapter(nn.Module):
         self.edge, self.background = _border(data, convention.side)
 
     def with_convention(self, **changes: Any) -> "Adapter":
-        """The same network under a convention with these changes. New `guidance` holds at all levels."""
+        """Returns an adapter of this network, its convention with these changes. New `guidance` holds at all levels."""
         if "guidance" in changes:
             changes = {"guidance_from": 0.0, "guidance_to": math.inf} | changes
         return Adapter(self.net, self.data, replace(self.convention, **changes), self.decoder)
@@ -160,7 +160,7 @@ class Adapter(nn.Module):
         return self.data.shape
 
     def decode(self, x: Tensor) -> Tensor:
-        """What x (B, ...) shows: images uint8 (B, C, H, W), or points. ValueError for latents without a decoder."""
+        """Decodes x (B, ...) to images uint8 (B, C, H, W), or to points. ValueError for latents without a decoder."""
         return self.data.decode(x) if self.decoder is None else self.decoder(self.scale * x + self.shift)
 
     @property
@@ -231,7 +231,7 @@ class Adapter(nn.Module):
         return index.to(device).long() % convention.n_classes
 
     def outputs(self, z: Tensor, time: Tensor, index: Tensor | None, guided: Tensor | None) -> Tensor:
-        """What the network returns for z at its own time (B,), with labels if there are any.
+        """Calls the network on z at its own time (B,), with labels if there are any, and returns its output, guided.
 
         Args:
             guided: which of them are guided, (B,); None for all.

@@ -73,7 +73,7 @@ def beta_ks_from_alpha(alpha: float, ratio: float) -> float:
 
 
 def dialects(alpha: float, beta: float, sigmas: Sigmas) -> dict[str, Any]:
-    """The same noise in every notation, if all steps of the schedule share alpha and beta."""
+    """Returns the noise of a sampler in every notation, if all steps of the schedule share alpha and beta."""
     ratio = sigmas[1] / sigmas[0]
     return {
         "alpha": alpha, "beta": beta, "s_churn": s_churn_from_beta(alpha, beta, len(sigmas) - 1),

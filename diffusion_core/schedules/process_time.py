@@ -96,17 +96,17 @@ def linear_betas(n: int, start: float, end: float) -> list[float]:
 
 
 def scaled_linear_betas(n: int, start: float, end: float) -> list[float]:
-    """The same even in their square roots, of Stable Diffusion. Source: Rombach et al. 2022, arXiv 2112.10752, code."""
+    """Variances (n,) even in their square roots, of Stable Diffusion. Source: Rombach et al. 2022, 2112.10752, code."""
     return [root**2 for root in linear_betas(n, math.sqrt(start), math.sqrt(end))]
 
 
 def cosine_betas(n: int, start: float = 0.0, end: float = 0.0) -> list[float]:
-    """The same of the cosine process; it has no ends to choose. Source: Nichol & Dhariwal 2021, 2102.09672, Eq. 17."""
+    """Variances (n,) of the cosine process; no ends to choose. Source: Nichol & Dhariwal 2021, 2102.09672, Eq. 17."""
     return _betas_of([math.cos(math.pi / 2 * (index / n + 0.008) / 1.008) ** 2 for index in range(n + 1)])
 
 
 def sigmoid_betas(n: int) -> list[float]:
-    """The same of the sigmoid process with start -3 and end 3. Source: Chen 2023, arXiv 2301.10972, Algorithm 1."""
+    """Variances (n,) of the sigmoid process, start -3, end 3. Source: Chen 2023, arXiv 2301.10972, Algorithm 1."""
     return _betas_of([math.tanh(1.5) - math.tanh((6 * index / n - 3) / 2) for index in range(n + 1)])
 
 

@@ -29,7 +29,7 @@ def check(
     budgets: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Verdict:
-    """Whether a sampler is a function of its noise, and converges to the data when its network is exact.
+    """Checks whether a sampler is a function of its noise, and converges to the data when its network is exact.
 
     Args:
         sampler: samples = sampler(denoiser, n_steps, noise). The denoiser is an `Oracle`, noise is unit noise
@@ -80,7 +80,7 @@ def _find_levels(sampler: SamplerFunction) -> Levels | None:
 
 
 def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
-    """The same sampler. It raises ValueError with its name if it returns something other than samples."""
+    """Wraps a sampler so that it raises ValueError with its name if it returns something other than samples."""
 
     def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **given: object) -> Tensor:
         out = sampler(denoiser, n_steps, noise, **given)

@@ -54,7 +54,7 @@ OFF_THE_CURVE = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `check` says of a sampler.
+    """The verdict of `check` on a sampler.
 
     Args:
         kind: "right" or what is wrong.
@@ -87,7 +87,7 @@ class Verdict:
         return self.kind == "right"
 
     def becomes(self, kind: Kind, text: str) -> "Verdict":
-        """The same measurements with another verdict."""
+        """Returns the same measurements with another verdict."""
         return replace(self, kind=kind, sentence=f"{kind}: {text}")
 
 
@@ -228,7 +228,7 @@ def _left_over(extra: dict[int, float], chain: Chain) -> float:
 
 
 def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
-    """What is wrong, the worst first, and what shows it."""
+    """Names the worst fault, or "not decided" or "right", and says what shows it."""
     tolerance = TOLERANCE if fit.exact else DRAWN_TOLERANCE
     left = fit.left_over or 0.0
     added = np.zeros_like(fit.limit)  # what noise that is left over adds

@@ -75,7 +75,7 @@ class PatchedNormal(TorchFunctionMode):
 
 
 def answer_draw(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
-    """What a draw of this shape returns; `rows` is the shape of the samples. SuspectError for other shapes.
+    """Answers a draw of this shape; `rows` is the shape of the samples. SuspectError for other shapes.
 
     A sampler draws, per sample, its full shape (once or n times) or one number; `draw(True)` answers the number.
     """

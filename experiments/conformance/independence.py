@@ -67,7 +67,7 @@ def call_with_draws(function: Function, x: Tensor, rows: slice, numbers: int, se
 def find_dependence(
     function: Function, x: Tensor, generator: bool, *, per_row: bool = False, tolerance: float = SAME
 ) -> Iterator[Fault]:
-    """What is wrong with x (MANY, ...), different rows, the worst first. It seeds torch.
+    """Yields the faults of a function on x (MANY, ...), different rows, the worst first. It seeds torch.
 
     `generator`: whether it has such an argument; `per_row`: whether all its draws must be per row.
     """

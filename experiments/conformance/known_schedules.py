@@ -52,7 +52,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a schedule beside its levels: nothing, of a list or a function."""
+    """Known facts of a schedule besides its levels; there are none for a list or a function."""
 
     tables: Mapping[str, Array] = field(default_factory=dict)  # name of the betas -> (N,) log_sigma at each time
     shift: float | None = None  # of flow matching; if it is `dynamic`, exp(mu), and None without mu
@@ -149,7 +149,7 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
 
 
 def _explain_shift(shift: float, facts: Facts) -> str:
-    """What is wrong with a shift, from what is known."""
+    """Names the fault of a shift, from what is known of the schedule; "" if it has none."""
     if facts.shift is None:
         return "mu is missing" if facts.dynamic and shift == 1 else ""
     if shift == facts.shift:

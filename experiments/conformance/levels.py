@@ -139,7 +139,7 @@ def assert_levels(sampler: SamplerFunction, expect: str, n_steps: int) -> None:
 
 
 def read_config(scheduler: Any, mu: float | None = None) -> Facts:
-    """What the config of a scheduler of diffusers says of its levels. `mu`: as of its set_timesteps."""
+    """Reads the facts on its levels from the config of a scheduler of diffusers. `mu`: as of its set_timesteps."""
     config = scheduler.config
     tables = {}
     sigmas = None
@@ -215,7 +215,7 @@ def name_levels(
 
 
 def _list_faults(best: Fit, n_steps: int, facts: Facts) -> Iterator[str]:
-    """What is wrong with the schedule that fits best, which should have `n_steps` levels."""
+    """Yields the faults of the schedule that fits best, which should have `n_steps` levels."""
     n_levels = len(best.places)
     if best.rank.n_wrong:
         if n_levels < 5 and not facts.tables and facts.shift is None:
@@ -251,7 +251,7 @@ def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) ->
 
 
 def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
-    """What is worth knowing of the ends."""
+    """Yields notes on the ends: signal that is left at the first level, and an end that may be cut."""
     for betas, table in facts.tables.items():
         if betas and levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
             first, last = math.exp(levels.max()), math.exp(end)

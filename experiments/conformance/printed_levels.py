@@ -1,4 +1,4 @@
-"""What the numbers of a printed list mean: sigmas, times, log SNR, ... The reading whose schedule fits best counts."""
+"""Readings of the numbers of a printed list: sigmas, times, log SNR, ... The one whose schedule fits best counts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ NEAR = 0.3  # difference in log_sigma that the rounding of the last level may ma
 
 @dataclass(frozen=True)
 class Reading:
-    """What the numbers of a list may mean.
+    """A possible meaning of the numbers of a list.
 
     Args:
         number: the inverse of `log_sigma`.
@@ -150,7 +150,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
 
 
 def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
-    """What is wrong with the levels at 0 of a falling list."""
+    """Returns the faults of the levels at 0 in a falling list."""
     may_end = expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != "0"
     if not is_zero.any():
         return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)

@@ -140,7 +140,7 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
 
 
 def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
-    """What a network would return at a time t: it knows nothing of the scheduler but t."""
+    """Makes the function that answers as a network would at a time t: it knows nothing of the scheduler but t."""
     config = scheduler.config
     name = type(scheduler).__name__
     unknown = ValueError(

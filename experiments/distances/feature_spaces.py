@@ -10,7 +10,7 @@ DIGITS = ("mnist5k", "mnist")  # data sets that the extractor `digits` is made f
 
 
 class Extractor(NamedTuple):
-    """What is known of an extractor before it is opened.
+    """Facts of an extractor that are known before it is opened.
 
     Args:
         dimension: of its features.

@@ -111,7 +111,7 @@ def estimate(difference: float, se: float, freedom: float, method: str) -> Estim
 
 
 def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
-    """What a test finds with a probability of 80 %, one of several that are corrected for each other (Bonferroni)."""
+    """The difference that a test, one of several corrected for each other (Bonferroni), finds with 80 % probability."""
     critical = -stdtrit(freedom, (1 - CONFIDENCE) / 2 / n_compared)
     return float(critical + stdtrit(freedom, POWER)) * se
 

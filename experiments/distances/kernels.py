@@ -67,7 +67,7 @@ class Sums:
 
 
 class Across(NamedTuple):
-    """What is summed over the pairs of two sets (n, d) and (r, d)."""
+    """Sums over the pairs of two sets (n, d) and (r, d)."""
 
     rows: dict[str, Tensor]  # of each kernel the sum over the other set, (n,)
     columns: dict[str, Tensor]  # of each kernel the sum over this set, of images of the other, (r,)
@@ -179,7 +179,7 @@ def _keep_nearest(nearest: Tensor, at: slice, squares: Tensor) -> None:
 
 
 def jackknife_terms(rows: Tensor, means: Tensor) -> Tensor:
-    """What each image adds to a kernel distance, (n,), mean 0.
+    """The amount that each image adds to a kernel distance, (n,), mean 0.
 
     Args:
         rows: `Sums.rows` of its set.

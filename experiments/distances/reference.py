@@ -68,7 +68,7 @@ class FixedReference:
     def compare(
         self, own: Tensor, groups: NDArray[np.integer] | None = None, quality: bool = True
     ) -> tuple[dict[str, Distance], tuple[float, float]]:
-        """As `distances`; and if `quality`, the precision and recall of n images, which need the same products."""
+        """Returns `distances`; and if `quality`, the precision and recall of n images, which need the same products."""
         kernel_of = kernels.build(self.width, own.shape[1])
         first = own[: self.most]
         real = self.features[: len(self.sums["mmd"].rows)] if self.sums else self.features

@@ -164,7 +164,7 @@ class ExportTarget:
 
     @property
     def explanation(self) -> str:
-        """What `net` and `noise` are, for the docstring of the function `sample`."""
+        """The text that explains `net` and `noise`, for the docstring of the function `sample`."""
         arguments = "x, sigma, index=..." if self.adapter is None and self.takes_index else "z, time"
         if self.convention.labels is not None:
             arguments += ", labels"
@@ -188,7 +188,7 @@ class ExportTarget:
         return f"\n# {variable} = sample(net, {more}lambda: {self.noise}{self.first})  # {unit}\n"
 
     def settings(self) -> dict[str, Any]:
-        """What settings.json says about the levels, and the times that the network gets."""
+        """Returns entries of settings.json: the levels, and the times, labels and dtype that the network gets."""
         convention = self.convention if self.adapter else None
         names = ("labels", "n_classes", "guidance", "null_label")
         low, high = convention.interval if convention else (None, None)

@@ -42,7 +42,7 @@ class ComputeMode:
 
 @dataclass(frozen=True)
 class BenchmarkKey:
-    """What is timed: a network on a machine. `network`: a name that differs for networks of other speed."""
+    """The key of what is timed: a network on a machine. `network`: a name that differs for networks of other speed."""
 
     network: str
     shape: tuple[int, ...]

@@ -108,7 +108,11 @@ def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]
 
 
 def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]) -> list[Candidate]:
-    """The candidates in the order of `explore()`."""
+    """Groups the settings into candidates, in the order of `explore()`.
+
+    The first at each number of evaluations gets the kind of the default, unless fewer evaluations compete too
+    (`study.within`). A candidate has sides only if all its settings ran on all explorers.
+    """
     by_name: dict[tuple[str, int | None], list[Setting]] = {}
     for setting in settings:
         by_name.setdefault((study.candidate_of(setting), setting.budget), []).append(setting)
@@ -186,7 +190,7 @@ def _rows(
 
 
 def _measured(candidate: Candidate) -> Row:
-    """What a row of choices.csv says of the explorers' samples."""
+    """Returns the columns of choices.csv on the explorers' samples."""
     rows = [row for side in candidate.sides for row in side.rows.values()]
     seeds = dict.fromkeys(str(row["train_seed"]) for row in rows)
     levels = [row["visible_noise"] for row in rows if row.get("visible_noise") is not None]
@@ -207,7 +211,7 @@ def explored(study: ExploringStudy) -> list[Setting]:
 
 
 def confirmed(study: ExploringStudy, chosen: Sequence[Chosen], with_control: bool) -> list[Setting]:
-    """What confirmers compare, each setting once; `with_control`: and the default of the last question once more.
+    """Lists the settings of confirmers, each once; `with_control`: and the default of the last question once more.
 
     ValueError if `study` has no such setting.
     """
@@ -225,7 +229,11 @@ def confirmed(study: ExploringStudy, chosen: Sequence[Chosen], with_control: boo
 
 
 def compare_all(study: Study, chosen: Sequence[Chosen], of: SidesBySection) -> Iterator[Comparison]:
-    """What `Study.compare` gives of the other sections, what confirmers compare, and the A/A control."""
+    """Yields the study's own comparisons, those of explorers, those of confirmers, and those of the A/A control.
+
+    `Study.compare` gets no section of explorers, confirmers or the control. The control is added unless another
+    comparison is one.
+    """
     apart = (EXPLORE, CONFIRM, CONTROL)
     comparisons = list(study.compare({key: sides for key, sides in of.items() if key[0] not in apart}))
     if isinstance(study, ExploringStudy):

@@ -1,4 +1,4 @@
-"""What is compared with what, for experiments and for `score`. contrasts.py makes rows of comparisons."""
+"""Comparisons of settings, for experiments and for `score`. contrasts.py makes rows of them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ class Side:
     rows: Mapping[Any, Row]
     distances: "Mapping[Any, Mapping[str, Distance]]"
     paired: bool = True  # whether image i comes from the same noise as image i of the sides that it is compared with
-    config: object = None  # how it samples, without its names and its noise
+    config: object = None  # schedule, sampler, final_denoise, training, n: equal for a setting and its control
     given: bool = False  # a set of images that people have: its one seed is None, and there is no network
 
     @property
@@ -98,7 +98,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a level of one factor changes, or how much more it does so at a level of a second one.
+    """The effect of a level of one factor, or how much larger that effect is at a level of a second one.
 
     Args:
         names: factor, level, against; then factor_b, level_b, against_b of an interaction.
@@ -138,7 +138,7 @@ class Effect:
         return shared_seeds(self.sides)
 
     def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
-        """What is added and what is subtracted, on each network."""
+        """Returns, by network, the distance that is added and the one that is subtracted: means over combinations."""
         from experiments.distances.distance import mean_of
 
         half = len(self.combinations[0]) // 2
@@ -169,7 +169,7 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What explorers chose for a question: a candidate of one kind, with at most `budget` evaluations.
+    """The choice of explorers for a question: a candidate of one kind, with at most `budget` evaluations.
 
     Args:
         settings: the labels of the candidate's settings, explored with `explored_at` evaluations.

@@ -69,7 +69,8 @@ class Judge:
     failed: bool = False  # whether the control shows a difference that chance makes less than once in a thousand
     # by comparison the reason for no verdict, and its difference in the metric that decides, corrected for its family
     verdicts: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
-    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)  # by two settings their exploratory contrast
+    # key in `verdicts` of the exploratory comparison of two settings, by the names of both
+    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)
 
     @classmethod
     def of(

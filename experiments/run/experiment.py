@@ -185,7 +185,7 @@ class _Command:
         return [*runs, *self.plan_confirmation(planner, self.chosen, runs)]
 
     def plan_confirmation(self, planner: Planner, chosen: Sequence[Chosen], earlier: Sequence[Run]) -> list[Run]:
-        """What confirmers compare, and its control, if the settings that are fixed beforehand have none."""
+        """Plans the runs of confirmers, and of their control, if the settings that are fixed beforehand have none."""
         study = self.study
         if not chosen or not isinstance(study, ExploringStudy):
             return []
@@ -200,7 +200,7 @@ class _Command:
         return self.plan_confirmation(planner, choice.choose(study, self.candidates, {})[1], planned)
 
     def print_plan(self, planner: Planner, runs: Sequence[Run]) -> StudyResult:
-        """What --dry-run prints."""
+        """Prints the notes and the plan of --dry-run, the plan also as one line of JSON."""
         self.print_notes(
             [*self.study.notes, *self.notes, *self.caveats], plan_warnings([run for run in runs if not run.impossible])
         )
@@ -305,7 +305,7 @@ class _Command:
         return list(choice.compare_all(self.study, self.chosen, sides))
 
     def plan_comparisons(self, planned: Sequence[Run]) -> list[Comparison]:
-        """What would be compared if all runs were made. If that needs their scores: nothing, and a note."""
+        """Lists the comparisons as if all runs had been made. If that needs their scores: nothing, and a note."""
         rows = {run: run.row() for run in planned}
         unmeasured: dict[Run, dict[str, Any]] = {run: {} for run in planned}
         try:

@@ -43,7 +43,7 @@ class Grid(ExploringStudy):
     """Factors and their levels; the first level of each is the baseline. One level alone holds for all combinations."""
     confirm: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
     """Without this, as many further networks compare the best combination with the baseline."""
-    explore_networks: HiddenOption[int] = 1  # they are the networks of the grid
+    explore_networks: HiddenOption[int] = 1  # hidden: all networks of the grid explore, see `explorers`
     explore_samples: HiddenOption[int | None] = None  # type: ignore[assignment]  # as many as n_samples
     explore_train_images: HiddenOption[int | None] = None
     choices: HiddenOption[None] = None

@@ -74,7 +74,7 @@ def registered(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _replaced(field: Field[Any], name: Any) -> Any:
-    """What a user put under this name into the table of a field; None if it holds what we ship."""
+    """The entry that a user put under this name into the table of a field; None if it holds what we ship."""
     entry = field.metadata.get("table", {}).get(name)
     return None if entry is field.metadata.get("shipped", {}).get(name) else entry
 

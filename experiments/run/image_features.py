@@ -180,7 +180,7 @@ def load_function(name: str, of: str = "features ") -> Any:
 
 
 def feature_rows(name: str, function: Any, pixels: Tensor) -> Tensor:
-    """What the function makes of uint8 pixels (n, C, H, W): float32 (n, d) on the CPU.
+    """Calls the function on uint8 pixels (n, C, H, W), and returns its features, float32 (n, d) on the CPU.
 
     ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
     """
@@ -222,7 +222,7 @@ def dominant_feature(features: NDArray[np.float32]) -> str:
 
 
 def feature_key(images: ImageSet, space: FeatureSpace) -> tuple[str, str, str, int]:
-    """What features are stored under: the contents of images and extractor. ValueError as in `features_id`."""
+    """The key that features are stored under: the contents of images and extractor. ValueError as in `features_id`."""
     return images.content, space.name, features_id(space.name, space.weights), VERSION
 
 

@@ -73,7 +73,7 @@ class Planner:
         return cls(study, network, _reference(study, data, images, network), machine, choice.why, seconds)
 
     def compiled_if_long(self, runs: Sequence[Run]) -> "Planner":
-        """The same with compiled sampling, if that of all runs takes more than ten minutes. Compilation takes one."""
+        """Returns a planner that compiles sampling if that of all runs takes over ten minutes. Compiling takes one."""
         samplings = {run.samples_id: run for run in runs if not run.impossible}
         seconds = self.seconds * sum(run.n * run.nfe for run in samplings.values())
         if seconds <= WORTH_COMPILING:
@@ -129,12 +129,12 @@ class Planner:
 
 
 def _takes(setting: Setting, number: int) -> bool:
-    """Whether a setting is sampled from the network of this number."""
+    """Whether a setting is sampled from network `number`, from 0: from the first `setting.networks`, or all if None."""
     return setting.networks is None or number < setting.networks
 
 
 def _reference(study: Study, data: str, images: str | None, network: Network) -> Reference:
-    """What samples are compared with: the data, or --images, or latents of the data as the network decodes them."""
+    """The reference of samples: the data, or --images, or latents of the data as the network decodes them."""
     pretrained = network if isinstance(network, Pretrained) else None
     if study.images is not None and not pretrained:
         raise ValueError(f"images={study.images!r}: only a pretrained network decodes its samples; use --data")

@@ -206,7 +206,7 @@ def work_on_share(
     runs: Sequence[Run], spot_checks: Sequence[Run], stage: Stage, until: float, logs: Path | None, cache: Cache,
     advance: Advance,
 ) -> tuple[Failed, list[str]]:  # fmt: skip
-    """What a worker does: some checks, and all runs. Returns why runs failed, and warnings, which the command shows."""
+    """Makes some checks, and all runs, in a worker. Returns why runs failed, and warnings, which the command shows."""
     handler = BufferingHandler(sys.maxsize)
     logger = logging.getLogger("experiments")
     logger.addHandler(handler)
@@ -230,7 +230,7 @@ def split_tasks(
 
 
 def run_in_processes(todo: Sequence[Task], cache: Cache, counts: Any) -> Failed:
-    """The same loop in a process for each task, which ends with this one. `counts`: the evaluations of each."""
+    """Runs the loop in a process for each task, which ends with this one. `counts`: the evaluations of each."""
     context = multiprocessing.get_context("spawn")
     cards = visible_cards()
     user_file = getattr(sys.modules.get(OWN), "__file__", None)

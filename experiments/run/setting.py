@@ -1,4 +1,4 @@
-"""What is compared: a `Setting`, which says how to sample, and what is special in the training of its networks."""
+"""Settings to compare: a `Setting` says how to sample, and what is special in the training of its networks."""
 
 import re
 from collections.abc import Mapping
@@ -159,7 +159,8 @@ class Setting:
     schedule: Schedule | AlphaBetaSchedule = field(metadata={"identity_name": "ladder"})
     sampler: Sampler
     section: str = field(default="all", metadata=NOT_IDENTITY)
-    training: Mapping[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)  # it is in the network
+    # a dict has no hash; the network gets these fields, so they are part of its identity
+    training: Mapping[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)
     final_denoise: bool = False
     budget: int | None = field(default=None, metadata=NOT_IDENTITY)
     n: int | None = field(default=None, metadata=NOT_IDENTITY)  # it is in the run

@@ -1,4 +1,4 @@
-"""What is checked and warned about before the first run: set-ups that may mislead, user code that is not repeatable."""
+"""Checks and warnings before the first run: set-ups that may mislead, user code that is not repeatable."""
 
 import math
 import shlex
@@ -68,7 +68,7 @@ def plan_warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def setup_notes(runs: Sequence[Run]) -> list[str]:
-    """What readers of the numbers should know, each once."""
+    """Lists notes that readers of the numbers should know, each once."""
     notes = list[str]()
     reference = runs[0].reference
     smallest = min(run.n for run in runs)

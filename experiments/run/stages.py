@@ -164,7 +164,7 @@ def _synchronise(device: str) -> None:
 
 
 def decode(run: Run, x: Tensor) -> Tensor:
-    """What is stored and scored of x. ValueError as in `network_io.check_decoded`."""
+    """Decodes x to what is stored and scored, on the CPU. ValueError as in `network_io.check_decoded`."""
     out = run.network.decode(x).cpu()
     check_decoded(out, len(x))
     return out

@@ -134,7 +134,7 @@ class Study:
             raise ValueError(f"{', '.join(unused)}: only for training; remove it, or --network")
 
     def settings(self) -> Iterator[Setting]:
-        """What is compared."""
+        """Yields the settings to compare."""
         raise NotImplementedError
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
@@ -159,12 +159,12 @@ class Study:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the terminal and the report say besides."""
+        """Further sentences for the terminal and the report."""
         return ()
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What run.json says about when its comparisons were chosen."""
+        """The entries of run.json that say when its comparisons were chosen."""
         return {"fixed_beforehand": False}
 
     @property
@@ -255,7 +255,7 @@ class ExploringStudy(Study):
         return setting.label
 
     def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
-        """What explorers compare: only what was planned before any result, never what they chose."""
+        """Yields the comparisons of explorers: only what was planned before any result, never what they chose."""
         yield from ()
 
     def find(self, place: Place) -> Setting | None:
@@ -263,7 +263,7 @@ class ExploringStudy(Study):
         return next((s for s in self.explore() if (s.label, s.budget) == place), None)
 
     def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
-        """What is confirmed: by default each chosen setting against the default of its number of evaluations."""
+        """Yields duels to confirm: by default each chosen setting against the default of its number of evaluations."""
         yield from duel_defaults(chosen)
 
     @property

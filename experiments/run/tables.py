@@ -34,7 +34,7 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class RunResults:
-    """What the runs of a study gave. A run that was not made has no files; one that failed has a row."""
+    """The results of the runs of a study. A run that was not made has no files; one that failed has a row."""
 
     page: str
     runs: Sequence[Run]
@@ -45,7 +45,7 @@ class RunResults:
 
     @classmethod
     def of(cls, page: str, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> "RunResults":
-        """What the cache holds of these runs."""
+        """Loads what the cache holds of these runs."""
         pin_scores()
         files = dict[Run, RunFiles]()
         rows = dict[Run, Row]()
@@ -118,7 +118,7 @@ class RunResults:
 
     @property
     def autoencoder_notes(self) -> list[str]:
-        """What the autoencoder of a network on latents costs, if samples are compared with real images."""
+        """The distances of a latent network's autoencoder alone, in words, if samples are compared with real images."""
         run = max(self.files, key=lambda run: run.n, default=None)
         if run is None or not isinstance(run.network, Pretrained) or run.network.data == run.reference.data:
             return []

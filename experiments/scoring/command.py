@@ -43,7 +43,7 @@ SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What to score."""
+    """Options of `score`."""
 
     real: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
     """Real images."""

@@ -95,7 +95,7 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
     inputs: Sequence[Input], features: str | Sequence[str] | None, pairing: Pairing, feature_weights: Weights,
     device: str, store: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
 ) -> Scores:  # fmt: skip
-    """As `compare`, for inputs that are open and paired. `left_out`: the sources that hold no samples, for a note."""
+    """Scores inputs that are open and paired, as `compare` does. `left_out`: sources without samples, for a note."""
     real, *sets = inputs
     files = weights_of(spaces_of(inputs, features), feature_weights)
     if real.n < MIN_SAMPLES:

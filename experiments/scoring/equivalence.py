@@ -145,7 +145,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     feature_weights: compare.Weights = None, device: str = "auto", store: Cache | Path | str = "runs/store",
     crops: int = 0, control: Source | None = None, metrics: Metric | Sequence[Metric] = (),
 ) -> Harmless:  # fmt: skip
-    """Whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
+    """Tests whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
 
     Args:
         before, after: sets of images, of features, or of latents, which are floats (n, C, H, W). These, and the options
@@ -267,7 +267,7 @@ def _pair_in_spaces(gate: Gate, opened: Sequence[Input]) -> tuple[list[Equivalen
 
 
 def _list_notes(sets: EquivalenceInputs, rows: Sequence[EquivalenceCheck | str]) -> Iterator[str]:
-    """What a reader should know of the units of intervals, of checks that were not made, and of the images."""
+    """Yields notes on the units of intervals, on checks that were not made, and on the images."""
     if sets.repeats is not None:
         yield f"every image of {sets.images[0].name} stands there several times; they count as one"
     yield from (row for row in rows if isinstance(row, str))
@@ -313,7 +313,7 @@ def describe_control(control: Harmless) -> str:
 
 
 def make_output(answer: Harmless) -> ScoreOutput:
-    """What the command writes and prints."""
+    """Makes the output that the command writes and prints: tables, pictures, facts, one line of JSON, exit status."""
     answers = [answer, *filter(None, [answer.control])]
     tables = {
         "harms.csv": [row for change in answers for row in change.rows],

@@ -1,4 +1,4 @@
-"""What must hold for a change to be harmless: the share of images, and what that could miss, each with its limit."""
+"""Checks that a harmless change must pass: the share of images, and what that could miss, each with its limit."""
 
 import hashlib
 import math
@@ -95,7 +95,7 @@ class EquivalenceInputs:
 
     @cached_property
     def units(self) -> ClusterIds | None:
-        """What can fail together: prompts, with the copies before if all images stand there several times."""
+        """The units that can fail together: prompts, with the copies before if all images stand there several times."""
         if self.repeats is None or self.prompts is None:
             return self.repeats if self.prompts is None else self.prompts
         return duplicates.merge_duplicates(self.repeats, self.prompts)

@@ -29,7 +29,7 @@ PACKAGES = ("sigmabench", "torch", "numpy", "scipy", "pillow")  # that make feat
 
 
 def describe_before(before: Input) -> dict[str, Any]:
-    """What a verdict stands on before anything is compared: the images before the change, and the code."""
+    """Returns what a verdict stands on before anything is compared: the images before the change, and the code."""
     versions = {package: version(package) for package in PACKAGES}
     return {"images before the change": hash_input(before), "schema": SCHEMA} | versions
 
@@ -37,7 +37,7 @@ def describe_before(before: Input) -> dict[str, Any]:
 def describe_gate(
     spaces: Sequence[EquivalenceInputs], groups: GroupsOf, checks: Sequence[EquivalenceCheck], metrics: Sequence[Metric]
 ) -> dict[str, Any]:
-    """What a verdict stands on besides: pairs, groups, weights of feature spaces, limits, code of metrics."""
+    """Returns what a verdict stands on besides: pairs, groups, weights of feature spaces, limits, code of metrics."""
     sets = spaces[0]
     members = "" if sets.prompts is None else hash_array(sets.prompts)
     gate = {
@@ -90,7 +90,7 @@ def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
 
 
 def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs from the record, by name, with both values if they are short; "" if nothing does."""
+    """Names what differs from the record, with both values if they are short; "" if nothing does."""
     changed = [name for name in {**record, **now} if record.get(name) != now.get(name)]
     return ", ".join(
         f"{name} changed" if len(str(now.get(name))) > LONG else f"{name} {record.get(name)}, now {now.get(name)}"
@@ -99,7 +99,7 @@ def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def find_change(before: str, after: str, record: Mapping[str, Any], store: Cache) -> str:
-    """What differs from the record, asked before distances are computed."""
+    """Names what differs from the record before distances are computed; "" if nothing does."""
     now = describe_before(open_input(before, store))
     if record["pairs"] == "order":  # which need equally many
         now["images"] = open_input(after, store).n

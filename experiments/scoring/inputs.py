@@ -1,4 +1,4 @@
-"""What can be scored: folders, .npz and .npy files, arrays, data sets, and samples of this project.
+"""Inputs that can be scored: folders, .npz and .npy files, arrays, data sets, and samples of this project.
 
 Images come in the order of their files or of their array, and are read when they are needed.
 """

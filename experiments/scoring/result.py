@@ -1,4 +1,4 @@
-"""What `compare` and `score` return: views of the rows of the result folder, for a notebook."""
+"""The results of `compare` and `score`: views of the rows of the result folder, for a notebook."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What people bring: code, networks, feature spaces, and the names that they type."""
+"""The user's part: code, networks, feature spaces, and the names that users type."""

@@ -37,7 +37,7 @@ def takes_inputs(source: str) -> bool:
 
 
 def make_trunk(source: str, inputs: int, outputs: int) -> nn.Module:
-    """What the function gives for these numbers of channels. ValueError if it fails, or gives something else."""
+    """Calls the function with these numbers of channels. ValueError if it fails, or returns something else."""
     function = load_object(source.removeprefix(BUILD), BUILD, may_be_class=True)
     both = takes_inputs(source)
     if inputs != outputs and not both:
@@ -135,7 +135,7 @@ def _moved(source: str, shape: tuple[int, ...], parameterisation: str, device: s
 
 
 def untrained_error(source: str, trunk: nn.Module, reason: str) -> ValueError:
-    """What to raise if training changes no parameter of a user's trunk."""
+    """Returns the error to raise if training changes no parameter of a user's trunk."""
     names = [name for name, _ in trunk.named_parameters()]
     few = ", ".join([*names[:3], "..."][: len(names)])
     remedy = "forward must use them, without detach() or no_grad(), and requires_grad must be True"

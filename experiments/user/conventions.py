@@ -46,7 +46,7 @@ class WrappedModel(nn.Module):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may be wrong, what to write instead, and the adapter read so."""
+    """A possible mistake, what to write instead, and the adapter read so."""
 
     kind: str
     instead: str

@@ -1,4 +1,4 @@
-"""Whether a pretrained network denoises as it should: its error at ten noise levels, and likely causes of doubt."""
+"""Check of a pretrained network's denoising: its error at ten noise levels, and likely causes of doubt."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -208,7 +208,7 @@ class Search:
         self.start = Candidate(None, model, self._comparable(errors, model))
 
     def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
-        """What is doubtful about the errors, with its cause."""
+        """Yields a sentence for each doubt about the errors, with its cause."""
         best = self.find_cause(labels)
         reading = best or self.start
         cause = reading.hypothesis.message if reading.hypothesis else None
@@ -328,7 +328,7 @@ def _silent(model: Adapter) -> Adapter:
 
 
 def _is_clear(gain: Tensor) -> Tensor:
-    """Whether gains (..., images) are large and no accident (...)."""
+    """Returns where gains (..., images) are large and no accident, bool (...)."""
     error = gain.std(dim=-1, correction=0) / math.sqrt(max(gain.shape[-1] - 1, 1))
     return gain.mean(dim=-1) > (SURE * error).clamp(min=math.log(CLEAR))
 

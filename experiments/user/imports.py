@@ -42,7 +42,7 @@ def split_name(spec: str, prefix: str = "") -> tuple[str, str]:
 
 
 def load_object(spec: str, prefix: str = "", *, of: str = "", may_be_class: bool = False) -> Any:
-    """What the module defines under this name: a function, or an instance that can be called.
+    """Imports a module, and returns what it defines under this name: a function, or an instance that can be called.
 
     `of`: what it is, to begin the message with if importing the module fails. ValueError if it cannot be had.
     """

@@ -45,7 +45,7 @@ def has_decode(model: Model | None) -> bool:
 @torch.no_grad()
 @user_code_errors("decode")
 def decode(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
-    """What samples x (n, *shape) show, on the CPU: images uint8 (n, C, H, W), or points float32 (n, d).
+    """Decodes samples x (n, *shape) to images uint8 (n, C, H, W), or to points float32 (n, d), on the CPU.
 
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """

@@ -75,7 +75,7 @@ def fingerprint(source: str) -> str:
 
 
 def network_id(files: str, outputs: str) -> str:
-    """What a network is known by: a hash of the fingerprint of its files and of that of its outputs (network_io.py)."""
+    """The id of a network: a hash of the fingerprint of its files and of that of its outputs (network_io.py)."""
     return hashlib.sha256(f"{files} {outputs}".encode()).hexdigest()[:12]
 
 
@@ -105,7 +105,7 @@ def notes(source: str) -> list[str]:
 
 
 def network_notes(model: Model) -> list[str]:
-    """What an adapter does besides converting units, one sentence each."""
+    """Returns a sentence for each thing that an adapter does besides converting units."""
     if not isinstance(model, adapters.Adapter):
         return []
     convention = model.convention
@@ -158,7 +158,7 @@ def training_config(source: str) -> dict[str, Any]:
 
 
 def _checkpoint_config(root: Path) -> dict[str, str]:
-    """What is NAMED in the config of a network trained here."""
+    """Reads the entries NAMED from the config of a network trained here."""
     config = _read_config(root)
     return {name: config[name] for name in NAMED}
 

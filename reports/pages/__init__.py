@@ -1,1 +1,1 @@
-"""What is a page's own: a module per question with `page(result)`, which returns the whole page."""
+"""Pages: a module per question with what only its page has, and `page(result)`, which returns the whole page."""

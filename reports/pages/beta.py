@@ -110,7 +110,7 @@ def find_warnings(row: pd.Series) -> list[str]:
 
 
 def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame, schedule: str) -> list[str]:
-    """What limits the answer on one schedule, and that on the best settings."""
+    """Lists what limits the answer on one schedule, and that on the best settings."""
     contests = rows[rows["kind"] == CONFIRM]
     caveats = confirmed.find_noisy(result)
     if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
@@ -214,7 +214,7 @@ def phrase_best(contests: pd.DataFrame, *, always: bool = False) -> str:
 
 
 def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """What to do: the lowest of the confirmed settings that may be advised, and whether more evaluations help."""
+    """Advises the lowest of the confirmed settings that may be advised, and says whether more evaluations help."""
     use = f"Use {best['setting']} with {evaluations(best['nfe'])} evaluations"
     if best["section"] == PRIMARY:
         return f"{use}, if you stay on the {best['schedule']} schedule."
@@ -224,7 +224,7 @@ def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, ro
 
 
 def phrase_price(result: LoadedResult, best: pd.Series) -> str:
-    """What more evaluations than the fewest change."""
+    """Says what more evaluations than the fewest change."""
     rows = result.over_networks(kind=MORE)
     used = rows[rows["a"].eq(best["setting"]) & rows["nfe_a"].eq(best["nfe"]) & rows["verdict"].eq(BETTER)]
     cheapest = (best["setting"], best["nfe"]) if used.empty else (used["b"].iloc[0], used["nfe_b"].iloc[0])
@@ -255,7 +255,7 @@ def describe_etas(every: pd.DataFrame, verdict: str) -> list[tuple[str, str]]:
 
 
 def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> list[tuple[str, str]]:
-    """Whether fresh noise loses variety, in the primary contrast."""
+    """Says whether fresh noise loses variety, in the primary contrast; nothing if recall was not measured."""
     rows = result.quality[result.quality["metric"] == "recall"]
     if not len(rows):
         return []

@@ -134,7 +134,7 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, afte
 
 
 def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series, every: pd.DataFrame) -> str:
-    """What to do: one setting per number of evaluations, or one training; whether more evaluations help."""
+    """Says what to do: one setting per number of evaluations, or one training; and whether more evaluations help."""
     if headline["verdict"] == NO_VERDICT:
         return ""
     noisier = rows[are_set(rows["more_noise"]) & rows["verdict"].eq(BETTER)]
@@ -161,7 +161,7 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
 
 
 def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, str]]:
-    """What each recommended setting scores on its worst network, if there are several."""
+    """Lists what each recommended setting scores on its worst network, if there are several."""
     used = rows[are_set(rows["recommended"])].sort_values("nfe_a")
     sides = [side for side in (find_setting(every, row, "a") for _, row in used.iterrows()) if side["networks"] > 1]
     texts = (f"{scale_metric(JUDGE, side['worst'])} with {settings.name_with_evaluations(side)}" for side in sides)
@@ -169,7 +169,7 @@ def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, s
 
 
 def _beyond(result: LoadedResult, row: pd.Series) -> str:
-    """Whether a setting is better than the default with the most evaluations."""
+    """Returns ", even with N" if a setting is better than the default with N, the most evaluations; otherwise ""."""
     beyond = result.over_networks(kind=AT_LARGEST)
     beyond = beyond[(beyond["budget"] == row["budget"]) & (beyond["a"] == row["a"]) & (beyond["verdict"] == BETTER)]
     return f", even with {number(beyond['nfe_b'].iloc[0], 0)}" if len(beyond) else ""
@@ -189,7 +189,7 @@ def name_question(result: LoadedResult, row: pd.Series) -> str:
 
 
 def advise(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
-    """What to do, in lower case."""
+    """Says what to do, in lower case: which setting to use, or how to train."""
     if not _is_training(result):
         return f"use {after['setting']}"
     changed = {name: after[name] for name in settings.TRAINING if after[name] != before[name]}
@@ -263,7 +263,7 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) ->
 
 
 def list_explored(result: LoadedResult) -> list[Table]:
-    """What explorers tried, best first. These networks chose: it is not tested."""
+    """The table of what explorers tried, best first. These networks chose: it is not tested."""
     rows = result.choices[result.choices["networks"].notna()]
     if not len(rows):
         return []
@@ -307,7 +307,7 @@ def plot_errors(result: LoadedResult) -> Plot | None:
 
 
 def read_codes(result: LoadedResult) -> list[Code]:
-    """What can be pasted, from settings.json. Each says whether it was compared with the samples that were measured."""
+    """Reads code to paste, from settings.json. Each says if it was not compared with the samples that were measured."""
     path = result.folder / "settings.json"
     codes = list[Code]()
     if not path.is_file():

@@ -56,7 +56,7 @@ OF_LIMITS = [
 
 @dataclass(frozen=True)
 class Kind:
-    """What the page says of samplers, of steps or of pipelines alone."""
+    """The parts of the page that are for samplers, for steps or for pipelines alone."""
 
     noun: str
     network: str
@@ -144,7 +144,7 @@ def _read_samplers(result: LoadedResult) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _find_word(row: pd.Series) -> str:
-    """What is wrong with a sampler, short; a number if its ratio does not say it."""
+    """Names what is wrong with a sampler, short, with a number if its ratio does not say it; "" if it is right."""
     if row["kind"] == "noise left over":
         return f"noise {number(row['left_over'], 3)}"
     if row["kind"] == "wrong limit" and abs(row["limit_mean_error"]) > abs(row["limit_ratio"] - 1):
@@ -153,7 +153,7 @@ def _find_word(row: pd.Series) -> str:
 
 
 def _read_checks(result: LoadedResult) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same of steps and pipelines."""
+    """Rows of steps and pipelines with a word for the figure and a text for the table; the ends of their ratios."""
     rows = result.policies.copy()
     checks = result.policy_checks.sort_values("verdict", key=lambda verdicts: verdicts != "wrong", kind="stable")
     sentences = checks.groupby("sampler")["sentence"].agg(_join_texts)
@@ -299,7 +299,7 @@ def _line(kind: Kind, row: pd.Series) -> Line:
 
 
 def _meanings(kind: Kind, rows: pd.DataFrame) -> list[str]:
-    """What the verdicts on samplers mean for images, the worst first."""
+    """Lists what the verdicts on samplers mean for images, the worst first."""
     if kind.noun != "sampler":
         return []
     counts = rows["kind"].where(rows["state"].isin((FAULT, NOT_DECIDED)), rows["state"]).value_counts()
@@ -368,7 +368,7 @@ def _order_and_evaluations(row: pd.Series, kind: Kind) -> list[KeyFigure]:
 
 
 def _log_prob(result: LoadedResult, row: pd.Series, kind: Kind) -> list[KeyFigure]:
-    """What log_prob is of the density, and the noise of the last step."""
+    """Returns the figures of log_prob as a share of the log density, and of the noise of the last step."""
     share = row["factor"]
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"

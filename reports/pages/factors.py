@@ -133,7 +133,10 @@ def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
 
 
 def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> Iterator[str]:
-    """What was not detected, with what would have been; the clearest interaction; the A/A test beside the effects."""
+    """Yields sentences on what was not detected, with what would have been, and on the clearest interaction.
+
+    Then levels that did not run beside the first of their factor, and the A/A test beside the effects.
+    """
     unseen = [
         f"{row['factor_a']} {row['level_a']} ({'; '.join(difference(row))}; "
         f"{scale_metric(JUDGE, row['detectable'])} would be)"

@@ -87,6 +87,6 @@ def _ends(row: pd.Series) -> str:
 
 
 def _wrong(row: pd.Series) -> str:
-    """What is wrong with a schedule, with its number of steps."""
+    """Says what is wrong with a schedule, with its number of steps; "" if nothing is."""
     text = "; ".join(filter(None, [row["nearest"], row["faults"]]))
     return f"with {number(row['n_steps'], 0)} steps: {text}" if text else ""

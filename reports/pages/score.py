@@ -152,7 +152,7 @@ def compare_spaces(result: LoadedResult) -> list[Table]:
 
 
 def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
-    """What other feature spaces say, where it is another verdict than that of the first one."""
+    """Lists the verdicts, better or worse, of other feature spaces where they are not that of the first one."""
     verdicts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True))
     texts = []
     rows = result.spaces[result.spaces["features"] != result.features]

@@ -147,12 +147,12 @@ def phrase_several(sections: Sequence[Section]) -> tuple[str, str]:
 
 
 def advise(section: Section) -> str:
-    """What to do: use the recommended setting."""
+    """Says what to do: use the recommended setting, or keep the baseline."""
     return f"{'Keep' if section.winner is None else 'Use'} {section.use}"
 
 
 def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
-    """What was passed over for its visible noise; and that a gain was chosen among several."""
+    """Names what was passed over for its visible noise; and says that a gain was chosen among several."""
     texts = list[str]()
     better = section.contrasts[section.contrasts["verdict"] == BETTER]
     if section.winner is not None and better["a"].iloc[0] != section.winner["a"]:
@@ -164,7 +164,7 @@ def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
 
 
 def _name_cost(result: LoadedResult) -> list[str]:
-    """What many comparisons cost in power, and what to do instead."""
+    """Says what many comparisons cost in power, and what to do instead; nothing if there are few."""
     most = result.over_networks()["n_compared"].max()
     if is_missing(most) or most <= MANY:
         return []
@@ -175,7 +175,7 @@ def _name_cost(result: LoadedResult) -> list[str]:
 
 
 def _elsewhere(sections: Sequence[Section], headline: Section | None) -> list[str]:
-    """What holds in the sections that the verdict is not about."""
+    """Says what holds in the sections that the verdict is not about, in up to four sentences."""
     sections_by_text: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
         text = "no verdict" if section.no_verdict else f"no setting is recommended over {section.baseline}"

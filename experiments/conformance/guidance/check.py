@@ -34,7 +34,7 @@ def check_guidance(
     pipeline: Callable[..., Tensor], *, scales: Scales = lambda levels, scale: [scale] * len(levels),
     accept: Sequence[str] = (), n_steps: int = 10, shape: tuple[int, ...] = (4, 16, 16),
 ) -> PolicyVerdict:  # fmt: skip
-    """Whether a pipeline guides its network as it is asked to, at every evaluation and for each sample.
+    """Checks whether a pipeline guides its network as it is asked to, at every evaluation and for each sample.
 
     Args:
         pipeline: samples = pipeline(network, n_steps, noise, scale, prompt, negative), with noise (B, *shape) in
@@ -100,7 +100,7 @@ def _find_unread(read_at: set[int], n: int, is_linear: bool) -> Iterator[Finding
 
 
 def _list_notes(run: Run, few: int, n: int) -> Iterator[Finding]:
-    """What is worth knowing of the run at scale 1, which takes `few` evaluations."""
+    """Yields notes on the run at scale 1, which takes `few` evaluations: on more than `n`, and on 16-bit numbers."""
     if few > n:
         yield Finding("weights", "cost", f"scale 1 takes {few} evaluations, where {n} suffice.", wrong=False)
     if run.evaluations[0][0][0].half:

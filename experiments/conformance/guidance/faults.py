@@ -1,4 +1,4 @@
-"""What is wrong in how a pipeline asks its network, and in the weights of its predictions, by name."""
+"""Faults in how a pipeline asks its network, and in the weights of its predictions, by name."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -59,7 +59,7 @@ def describe_places(places: Collection[int], n: int) -> str:
 
 
 def find_in_queries(runs: Sequence[Run], first_request: int, has_negative: bool) -> Iterator[Finding]:
-    """What the network is asked wrongly, each fault once, with the evaluations where it is."""
+    """Yields each fault in what the network is asked, once, with the evaluations where it occurs."""
     faults = dict[str, tuple[Fault, set[int]]]()
     for request, run in enumerate(runs, first_request):
         for sample, evaluations in enumerate(run.evaluations):
@@ -101,7 +101,7 @@ def is_embedded(run: Run) -> bool:
 
 
 def find_in_numbers(runs: Sequence[Run]) -> Iterator[Finding]:
-    """Whether the number that a distilled network gets is the scale, and guides alone."""
+    """Yields a finding unless the number that a distilled network gets is the scale, and guides alone."""
     numbers = [{query.guidance for query in list_queries(run)} for run in runs]
     alone = is_embedded(runs[-1])
     right = any(numbers == [{unit * scale} for scale in SCALES] for unit in UNITS)

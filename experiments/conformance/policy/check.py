@@ -47,7 +47,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     replayed_by: Callable[..., Any] | None = None, replay_levels: Levels | None = None, accept: Sequence[str] = (),
     n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, convergence: bool = True,
 ) -> PolicyVerdict:  # fmt: skip
-    """Whether a stochastic step of a flow model samples the data, and whether its log_prob is that of its noise.
+    """Checks whether a stochastic step of a flow model samples the data, and whether its log_prob is that of its noise.
 
     Args:
         step: x_next, log_prob[, mean, std] = step(x, t, t_next, velocity, ...), where x = (1 - t) x0 + t z, t falls,
@@ -177,7 +177,7 @@ def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator
 
 
 def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Finding]:
-    """Whether images are independent of each other, x_next and log_prob, and the generator decides them."""
+    """Yields findings if x_next or log_prob of an image depends on others, or the generator does not decide x_next."""
     x, t, after, _ = transition.at
     x = (x[:1] + torch.randn(MANY, *x.shape[1:], generator=torch.Generator().manual_seed(3))).to(x.dtype)
 
@@ -196,7 +196,7 @@ def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Fi
 
 
 def _check_ode(step: PolicyStep, transitions: Sequence[Transition], noise: str) -> Iterator[Finding]:
-    """Whether the step is x + (t_next - t) v where its argument `noise` is 0."""
+    """Yields a finding at the first step that is not x + (t_next - t) v where its argument `noise` is 0."""
     quiet: dict[str, Any] = {noise: 0.0}
     for at, transition in enumerate(transitions):
         x, *_, v = transition.at
@@ -244,7 +244,7 @@ def _check_convergence(
 
 
 def _blame_noise(step: PolicyStep, transitions: Sequence[Transition], worst: float) -> str:
-    """Whether noise makes the samples too wide or too narrow: it does if the std that the step returns says so too."""
+    """Blames noise for samples that are too wide or narrow, if the std that the step returns says so too; else ""."""
     noisy = [transition for transition in transitions if transition.noisy]
     pairs = [(transition.std, step.call_with(None, *transition.at).std) for transition in noisy]
     drawn = [float((std / returned).mean()) for std, returned in pairs if returned is not None]

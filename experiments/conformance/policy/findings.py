@@ -1,4 +1,4 @@
-"""What is found of a policy's step."""
+"""Findings on a policy's step, and the verdict that they make."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ ROUNDING = {"replay in bfloat16", "computed in bfloat16", "log_prob: rounded", "
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """One finding of a check.
 
     It is an error if it is `wrong` and was not `accepted` as intended; otherwise a user should know it.
     """
@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class PolicyVerdict:
-    """What `check_policy` says of a step.
+    """The verdict of `check_policy` on a step.
 
     Args:
         findings: what was found, by their `rank`.
@@ -113,10 +113,10 @@ class PolicyVerdict:
         return "right" if check in self.checked else "not checked"
 
     def accepting(self, names: Collection[str]) -> "PolicyVerdict":
-        """The same, where the findings of these names are accepted; all are sorted by their `rank`."""
+        """Returns the verdict with the findings of these names accepted; all findings are sorted by their `rank`."""
         findings = [replace(finding, accepted=finding.name in names) for finding in self.findings]
         return replace(self, findings=tuple(sorted(findings, key=lambda finding: finding.rank)))
 
     def adding(self, findings: Iterable[Finding], *checked: str) -> "PolicyVerdict":
-        """The same with more findings, and the checks that they are of."""
+        """Returns the verdict with more findings, and with the checks that they are of."""
         return replace(self, findings=(*self.findings, *findings), checked=(*self.checked, *checked))

@@ -41,7 +41,7 @@ def fit_parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> tuple[fl
 
 
 def check_shape(step: PolicyStep, transition: Transition) -> Iterator[Finding]:
-    """Whether log_prob is one number per image."""
+    """Yields a finding unless log_prob is one number per image, and in more than 16 bits."""
     n = len(transition.mean)
     out = step.call_with(torch.zeros_like(transition.shares), *transition.at).log_prob
     if not isinstance(out, Tensor) or out.shape != (n,):
@@ -105,7 +105,7 @@ def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float
 
 
 def _normaliser(fits: LogProbFits, factor: float) -> Iterator[Finding]:
-    """What is missing in the constant of log_prob."""
+    """Yields a finding that names what is missing in the constant of log_prob, if it is not that of the density."""
     log_s = fits.log_std
     gap = fits.c / (factor * fits.dims) + log_s + HALF_LOG_2PI
     if (gap.abs() <= 5 * fits.tolerance).all():
@@ -160,7 +160,7 @@ def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
 
 
 def check_reported(step: PolicyStep, noisy: Sequence[Transition]) -> Iterator[Finding]:
-    """Whether the mean and std that the step returns are those of x_next."""
+    """Yields findings if the std or the mean that the step returns is not that of x_next."""
     pairs = [(step.call_with(None, *transition.at), transition) for transition in noisy]
     dt = torch.tensor([transition.dt for transition in noisy], dtype=torch.float64)
     tolerance = 2 * CLOSE + 64 * EPS / min(float(transition.std.min()) for transition in noisy)
@@ -208,7 +208,7 @@ def check_replay(
     step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], levels: Levels, replayed: Levels,
     factor: float, is_density: bool,
 ) -> Iterator[Finding]:  # fmt: skip
-    """Whether the trainer's log_prob of the stored x_next is that of the sampler, in float32 and in bfloat16.
+    """Yields findings unless the trainer's log_prob of the stored x_next is the sampler's, in float32 and in bfloat16.
 
     Args:
         replayed: the levels of the trainer.
@@ -308,7 +308,10 @@ def _other_schedule(
 
 
 def check_gradient(trainer: PolicyStep, transition: Transition) -> Iterator[Finding]:
-    """Whether the gradient of log_prob by the velocity is kappa z / s dm/dv: the mean m is affine in the velocity v."""
+    """Yields a finding unless the gradient of log_prob by the velocity v is kappa z / s dm/dv.
+
+    The mean m is affine in v.
+    """
     x, t, after, v = transition.at
     mean, std = transition.mean, transition.std
     leaf = v.clone().requires_grad_()

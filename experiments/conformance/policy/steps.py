@@ -34,7 +34,7 @@ def uniform(n_steps: int, shift: float = 1.0) -> Tensor:
 
 
 class StepOutput(NamedTuple):
-    """What a step returned."""
+    """The values that a step returned."""
 
     x: Tensor
     log_prob: Any
