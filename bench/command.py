@@ -62,6 +62,8 @@ def command(arguments: Sequence[str], prog: str) -> int:
     """Times, saves and compares. ValueError for what cannot be timed or compared."""
     options = tyro.cli(BenchOptions, prog=prog, description=HELP.format(prog=prog), args=list(arguments))
     limit = read_limit(options)
+    for part in options.parts:
+        one_of("part", part, PARTS)
     if options.sampler:
         parse_sampler(options.sampler)
     folder = options.out / (options.save or LAST)
@@ -105,7 +107,7 @@ def time_once(options: BenchOptions, file: Path) -> int:
     spec = importlib.util.find_spec("bench.bench_loop")
     assert spec and spec.origin
     parts = options.parts or (OF_USERS if options.sampler or options.network else PARTS)
-    files = [str(Path(spec.origin).with_name(f"bench_{one_of('part', part, PARTS)}.py")) for part in parts]
+    files = [str(Path(spec.origin).with_name(f"bench_{part}.py")) for part in parts]
     given = {"--sampler": options.sampler, "--network": options.network, "--data": options.data}
     words = [f"{name}={value}" for name, value in given.items() if value]
     # -P: a folder of the user's that is called experiments does not hide ours

@@ -4,6 +4,7 @@
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -143,6 +144,7 @@ def visible_noise() -> None:
     enlarged.save(DOCS / "figures" / "visible_noise.png", optimize=True)
 
 
+@cache
 def results() -> dict[str, LoadedResult]:
     """The published results by their folder."""
     infos = {path.parent.name: read_info(path) for path in sorted(PUBLISHED.glob("*/run.json"))}
@@ -158,7 +160,7 @@ def noise_results() -> list[str]:
 
 def describe(name: str) -> str:
     """Data, features and training of a result, as "mnist, natural, 300,000"."""
-    result = read_result(PUBLISHED / name)
+    result = results()[name]
     return f"{result.runs['data'].iloc[0]}, {result.features}, {result.runs['images_seen'].max():,.0f}"
 
 
@@ -180,7 +182,7 @@ def fresh_noise() -> Rows:
     """Changes of MMD by fresh noise: on the geometric schedule, and best against best within each budget."""
     rows = [["data, features, images seen in training", "geometric, 66", *(f"within {n}" for n in (8, 16, 32, 66))]]
     for name in noise_results():
-        result = read_result(PUBLISHED / name)
+        result = results()[name]
         asked = result.over_networks()
         planned = asked[asked["kind"] == "primary"].iloc[0]
         best = asked[asked["kind"] == "confirm"].drop_duplicates("budget").set_index("budget")

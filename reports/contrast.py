@@ -229,7 +229,8 @@ def describe_names(result: LoadedResult, sides: Iterable[pd.Series]) -> list[str
     formulas = result.info.get("formulas", {})
     names = [name for side in sides for name in (side["schedule"], side["setting"].rpartition(", ")[2])]
     known = {name.partition("(")[0]: name for name in names}
-    texts = [f"{name}: {formulas[name].partition('. ')[0].removesuffix('.')}." for name in known if name in formulas]
+    first = {name: text.replace("`", "").partition(". ")[0].removesuffix(".") for name, text in formulas.items()}
+    texts = [f"{name}: {first[name]}." for name in known if name in first]
     if any("end=0" in side["setting"] for side in sides):
         texts.append("end=0: then a last step to 0.")
     return [*texts, *([f"{ETA}."] if result.runs["eta"].notna().any() else [])]

@@ -11,7 +11,7 @@ from reports.pages import beta
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import ASKED, BETTER, CONFIRM, JUDGE, NO_DIFFERENCE, WORSE
+from reports.schema import ASKED, CONFIRM, JUDGE
 
 MOST = 16  # rows of what to use
 FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown where it differs
@@ -85,9 +85,8 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
         contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
         if len(contests) and (use := beta.choose_use(result, every, contests)) is not None:
             scores = {"MMD ×1000": scale_metric(JUDGE, use[JUDGE]), "FD": scale_metric("fd", use["fd"])}
-            said = contests[contests["verdict"].isin([BETTER, WORSE])].groupby("verdict")["budget"]
-            texts = [f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said]
-            noise = "; ".join(texts) or NO_DIFFERENCE
+            said = contests.groupby("verdict", sort=False)["budget"]
+            noise = "; ".join(f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said)
             yield frame | scores | {
                 "Evaluations": evaluations(use["nfe"]), "Use": use["setting"], "Fresh noise": noise, "best": True,
                 "Last level": short(last[use["setting"]]),
@@ -122,10 +121,10 @@ def say_what_turns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {}
     tables = [row for row in rows if row["result"] and row["result"].info["experiment"] == "robustness"]
     if not tables:
-        return {"said": "", "newer": [], "run": True}
+        return {"said": "", "newer": []}
     last = max(tables, key=lambda row: str(row["finished"]))
     newer = [row["folder"] for row in asked if row["finished"] > last["finished"]]
-    return {"said": last["page"].headline, "link": last["link"], "newer": newer, "run": newer}
+    return {"said": last["page"].headline, "link": last["link"], "newer": newer}
 
 
 def index_row(path: Path, root: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Writes the page on a result: report.html (one self-contained file), report.md and figures/*.svg."""
 
 import base64
-import gzip
 import io
+import lzma
 import os
 import re
 import shutil
@@ -119,7 +119,7 @@ def publish_result(folder: Path, out: Path) -> None:
     for name in TABLES:
         table = read_bytes(folder / name)
         if table is not None and len(table) > (LARGER if name == "table.csv" else LARGE):
-            (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))
+            (out / f"{name}.xz").write_bytes(lzma.compress(table, preset=9 | lzma.PRESET_EXTREME))
         elif table is not None:
             (out / name).write_bytes(table)
     write_report(out)

@@ -3,7 +3,7 @@
 No third-party package is imported.
 """
 
-import gzip
+import lzma
 from pathlib import Path
 
 DISTANCE_NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD"}  # as pages show them
@@ -105,8 +105,8 @@ def required_columns(columns: tuple[str, ...]) -> list[str]:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The bytes of a table, which may be compressed, as NAME.csv.gz; None without either file."""
+    """The bytes of a table, which may be compressed, as NAME.csv.xz; None without either file."""
     if path.is_file():
         return path.read_bytes()
-    packed = path.with_name(f"{path.name}.gz")
-    return gzip.decompress(packed.read_bytes()) if packed.is_file() else None
+    packed = path.with_name(f"{path.name}.xz")
+    return lzma.decompress(packed.read_bytes()) if packed.is_file() else None

@@ -31,7 +31,7 @@ class LinearToZero(Schedule):
 
 @dataclass(frozen=True)
 class ToldMore(RES2M):
-    """RES-2M whose network is told `told` wherever the level is below it: at the last evaluation, if there."""
+    """RES-2M whose network is told `told` at levels below it, so at most at the last evaluation."""
 
     told: float = 0.03
 

@@ -72,7 +72,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 def existing_results(folder: Path) -> list[Path]:
     """The results of an earlier run in a folder. ValueError if it holds such files, but no run wrote them."""
-    names = (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE)
+    names = (*TABLES, *(f"{name}.xz" for name in TABLES), *SINGLE)
     files = [path for name in names if (path := folder / name).is_file()]
     files += [path for name, kind in FOLDERS.items() for path in (folder / name).glob(kind) if path.is_file()]
     files = [path for path in files if path.parent.name != "images" or re.fullmatch(PICTURE, path.stem)]
@@ -95,7 +95,7 @@ def write_tables(
         picture.save(buffer, "PNG", optimize=True)
         contents[f"images/{name}.png"] = buffer.getvalue()
     earlier = existing_results(folder)
-    inputs = [path for path in earlier if path.suffix in (".csv", ".gz", ".png")]  # of the report
+    inputs = [path for path in earlier if path.suffix in (".csv", ".xz", ".png")]  # of the report
     unchanged = {str(path.relative_to(folder)): path.read_bytes() for path in inputs} == contents
     for path in earlier:
         if not unchanged or path.name == "settings.json" or path.parent.name == "export":  # which are written later

@@ -243,7 +243,9 @@ def _describe_many(kind: Kind, rows: pd.DataFrame) -> Page:
     for group, members in rows.groupby("group", sort=False):
         for is_right, alike in members.groupby(members["state"] == RIGHT):
             title = ", ".join(filter(None, [group or "What was found", RIGHT if is_right else ""]))
-            cells = [_list_cells(row, bool(measured)) for _, row in alike.sort_values("state").iterrows()]
+            cells = [
+                _list_cells(row, bool(measured)) for _, row in alike.sort_values("state", kind="stable").iterrows()
+            ]
             (right if is_right else others).append(Table(title, columns, cells))
     tables, folded = (others, right) if others else (right, [])
     if figures and len(rows) > settings.ROWS:

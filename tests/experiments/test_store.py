@@ -1,7 +1,7 @@
 """`store`: what it holds, and what no result uses."""
 
-import gzip
 import io
+import lzma
 import sys
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("runs/beta").mkdir()
     Path("runs/beta/table.csv").write_text("model_id,samples_id,run_id\na,b,\n")
     Path("runs/beta/part").mkdir()
-    Path("runs/beta/part/table.csv.gz").write_bytes(gzip.compress(b"run_id\nc\n"))
+    Path("runs/beta/part/table.csv.xz").write_bytes(lzma.compress(b"run_id\nc\n"))
     return Path("runs/store")
 
 
