@@ -136,18 +136,22 @@ def interval(values: pd.Series) -> dict[str, float]:
     """The mean over networks with its 95 % interval (Student's t), and the p value of no difference."""
     mean, se, freedom = values.mean(), values.std() / len(values) ** 0.5, len(values) - 1
     half = student.ppf(0.975, freedom) * se
-    return {"mean": mean, "low": mean - half, "high": mean + half, "p": 2 * student.sf(abs(mean) / se, freedom)}
+    p = 2 * student.sf(abs(mean) / se, freedom)
+    return {"difference": mean, "low": mean - half, "high": mean + half, "p_value": p}
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:
-    """MMD x1000 of one noise minus another's, over the same networks; p corrected for all of them (Holm)."""
+    """MMD of one noise minus another's, over the same networks; p corrected for all of them (Holm)."""
     rows = []
     for (network, nfe), group in table[table.nfe > 1].groupby(["network", "nfe"]):
-        mmd = group.pivot(index="seed", columns="noise", values="mmd") * 1000
+        mmd = group.pivot(index="seed", columns="noise", values="mmd")
         pairs = combinations([noise for noise in ("fresh", "reused", "predicted") if noise in mmd], 2)
-        rows += [{"network": network, "nfe": nfe, "a": a, "b": b, **interval(mmd[a] - mmd[b])} for a, b in pairs]
-    found = pd.DataFrame(rows).sort_values("p", ignore_index=True)
-    found["p_adjusted"] = (found["p"] * range(len(found), 0, -1)).cummax().clip(upper=1)
+        rows += [
+            {"network": network, "nfe": nfe, "a": a, "b": b, "metric": "mmd", **interval(mmd[a] - mmd[b])}
+            for a, b in pairs
+        ]
+    found = pd.DataFrame(rows).sort_values("p_value", ignore_index=True)
+    found["p_adjusted"] = (found["p_value"] * range(len(found), 0, -1)).cummax().clip(upper=1)
     return found
 
 

@@ -155,7 +155,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
             0.03.
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
             them images are taken as independent. "clips": the folders in it are clips, as arrays (n, T, H, W, C) are,
-            whose frames are the images; then motion is compared too.
+            whose frames are the images.
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: number of crops of 64x64 pixels of each image that are compared too.
         control: images of the unchanged pipeline, from another card, build or batch, of which the same is measured: so

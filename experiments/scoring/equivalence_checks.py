@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,12 @@ from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.equivalence import EquivalenceTest, compare_distributions, is_reordered
-from experiments.distances.features import digit_logits, weights_file
 from experiments.distances.intervals import CONFIDENCE
-from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, load_function, prefetch
 from experiments.run.machine import double_device
 from experiments.scoring import compare, warnings
-from experiments.scoring.groups import ordered_frames
 from experiments.scoring.inputs import FeatureSet, Input, image_name
 from experiments.scoring.pairing import Pairing
 from experiments.user.imports import user_code_errors
@@ -37,7 +33,6 @@ from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
 SIDE = 64  # of a crop, in pixels
-CLASSES = 10  # of digits
 FLAT = 1e-3  # standard deviations, below which neighbours of a latent do not differ
 UNRELATED = 0.1  # correlation of features below which pairs share nothing: 0.3 to 1 for images of the same seeds
 
@@ -117,9 +112,9 @@ class EquivalenceInputs:
         spread = math.sqrt(float((before**2).sum() * (after**2).sum()))
         return self.pairing.paired and float((before * after).sum()) < UNRELATED * spread
 
-    def interval_of_change(self, before: Array, after: Array, times: int = 1) -> tuple[float, float]:
-        """The mean of values (n,) after minus that before, and half of its 95 % interval, Bonferroni's of `times`."""
-        return _mean_interval(after - before, self.prompts, times, None if self.pairing.paired else (before, after))
+    def interval_of_change(self, before: Array, after: Array) -> tuple[float, float]:
+        """The mean of values (n,) after minus that before, and half of its 95 % interval."""
+        return _mean_interval(after - before, self.prompts, None if self.pairing.paired else (before, after))
 
     def check_order(self) -> None:
         """ValueError if most images after are one of those before, but at another place."""
@@ -162,40 +157,20 @@ def _crops(sets: EquivalenceInputs) -> Rows:
         yield _check_share(f"share in crops, {sets.space.name} features", test, sets.margin)
 
 
-def _motion(sets: EquivalenceInputs) -> Rows:
-    """The share by differences of neighbouring frames, which freezing and flicker change and frames do not show.
-
-    Of each difference, in grey levels: the mean m of its pixels and log(1 + mean |.|), in standard deviations before.
-    """
-    before = sets.images[0]
-    if not sets.clips or not isinstance(before, ImageSet) or before.names is None or sets.prompts is None:
-        return
-    names = [before.names[at] for at in sets.pairing.chosen[0]]
-    clips = [clip for clip in ordered_frames(names) if len(clip) > 1]
-    if not clips:
-        raise ValueError(f"groups='clips': no clip of {before.name} has two frames")
-    sides = list[Array]()
-    for images, chosen in zip(sets.images, sets.pairing.chosen, strict=True):
-        assert isinstance(images, ImageSet)
-        frames = prefetch(images.read, [int(chosen[at]) for clip in clips for at in clip])
-        sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), images.name)]))
-    if (sides[0][:, 1] == 0).mean() > 0.5:
-        yield f"most neighbouring frames of {before.name} are equal, so motion is not compared"
-        return
-    units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
-    yield from _compare_numbers("motion", sides, units, sets)
-
-
 def _texture(sets: EquivalenceInputs) -> Rows:
     """The share by how latents differ from pixel to pixel, which white noise changes, and their values hardly show.
 
     Of each channel the logarithm of the mean |difference of neighbours| over the standard deviation: scaling a latent
-    does not change it.
+    does not change it. The numbers are compared in standard deviations before.
     """
-    before = sets.images[0]
-    if isinstance(before, FeatureSet) and min(before.grid[1:], default=1) > 1:
-        latents = [features.cpu().numpy().reshape(-1, *before.grid) for features in sets.features]
-        yield from _compare_numbers("texture of latents", [*map(_roughness, latents)], sets.units, sets)
+    first = sets.images[0]
+    if isinstance(first, FeatureSet) and min(first.grid[1:], default=1) > 1:
+        latents = [features.cpu().numpy().reshape(-1, *first.grid) for features in sets.features]
+        before, after = map(_roughness, latents)
+        spread = before.std(axis=0)
+        spread[spread == 0] = 1.0  # a channel that is constant before
+        test = compare_distributions(torch.from_numpy(before / spread), torch.from_numpy(after / spread), sets.units)
+        yield _check_share("texture of latents", test, sets.margin)
 
 
 def _roughness(latents: Array) -> Array:
@@ -204,45 +179,9 @@ def _roughness(latents: Array) -> Array:
     return np.asarray(np.log((down + right + FLAT) / (latents.std(axis=(2, 3)) + FLAT)))
 
 
-def _compare_numbers(name: str, sides: Sequence[Array], units: ClusterIds | None, sets: EquivalenceInputs) -> Rows:
-    """The share by a few numbers (n, d) before and after, each in standard deviations before."""
-    spread = sides[0].std(axis=0)
-    spread[spread == 0] = 1.0  # a number that is constant before, such as the mean of a motion inside the frame
-    if mostly_equal(sides[0] / spread):
-        yield f"{name} is the same almost everywhere in {sets.images[0].name}, so it is not compared"
-        return
-    before, after = (torch.from_numpy(numbers / spread) for numbers in sides)
-    yield _check_share(name, compare_distributions(before, after, units), sets.margin)
-
-
-def _changes(frames: Iterator[Pixels], name: str) -> Iterator[tuple[float, float]]:
-    """Of each two neighbouring frames of one clip of the set `name`: the numbers that `_motion` compares."""
-    for earlier, later in pairwise(frame.astype(np.float32) for frame in frames):
-        if later.shape != earlier.shape:
-            raise ValueError(f"groups='clips': frames of one clip of {name} differ in size")
-        change = later - earlier
-        yield float(change.mean(dtype=np.float64)), math.log1p(float(np.abs(change).mean(dtype=np.float64)))
-
-
 def _copies(sets: EquivalenceInputs) -> Rows:
     before, after = (int(groups.max()) for groups in sets.copies)
     yield _check("more copies", (before - after) / len(sets.copies[0]), sets.margin)
-
-
-def _classes(sets: EquivalenceInputs) -> Rows:
-    """The class whose share changes most: it may by the margin, beyond what chance does."""
-    if sets.space.name != "digits":
-        return
-    file = weights_file("digits", sets.space.weights)
-    before, after = (
-        digit_logits(torch.from_numpy(images.features), file).argmax(dim=1).numpy() for images in sets.described
-    )
-    rows = [_check("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
-    for digit in range(CLASSES):
-        change, half = sets.interval_of_change(1.0 * (before == digit), 1.0 * (after == digit), CLASSES)
-        value = abs(change)
-        rows.append(_check(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
-    yield max(rows, key=lambda row: (row.verdict == HARMFUL, row.verdict == UNDECIDED, row.low or 0, row.value))
 
 
 def _grain(sets: EquivalenceInputs) -> Rows:
@@ -261,8 +200,8 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
 
 
-CHECKS = (_share, _crops, _copies, _classes)  # in each feature space
-IMAGE_CHECKS = (_motion, _texture, _grain)  # once
+CHECKS = (_share, _crops, _copies)  # in each feature space
+IMAGE_CHECKS = (_texture, _grain)  # once
 
 
 def _rows_of(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
@@ -273,16 +212,16 @@ def _rows_of(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[T
 
 
 def _mean_interval(
-    values: Array, units: ClusterIds | None, times: int = 1, independent: Sequence[Array] | None = None
+    values: Array, units: ClusterIds | None, independent: Sequence[Array] | None = None
 ) -> tuple[float, float]:
-    """The mean of values (n,), and half of its 95 % interval, Bonferroni's of `times`.
+    """The mean of values (n,), and half of its 95 % interval.
 
     `independent`: the sides of which the values are the difference, if they are not pairs.
     """
     terms = Distance(float(values.mean()), values - values.mean())
     terms = terms if units is None else terms.by_unit(units)
     se = math.sqrt(sum(numbers.var() / len(numbers) for numbers in independent)) if independent else terms.se
-    return terms.value, float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / times, len(terms.own) - 1)) * se
+    return terms.value, float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, len(terms.own) - 1)) * se
 
 
 def _check(

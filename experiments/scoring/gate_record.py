@@ -1,7 +1,6 @@
 """A verdict of `score --margin` that can expire: --record writes what it stands on, and --verify finds what changed."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -51,8 +50,7 @@ def describe_gate(
             gate[f"code of {metric}"] = code_hash(metric.removeprefix(PYTHON), PYTHON)
     for space in (of_space.space for of_space in spaces):
         gate[f"features {space.name}"] = "" if space.name == GIVEN else features_id(space.name, space.weights)
-    of_classes = re.compile("share of class .*")  # it depends on the images which one is shown
-    return gate | {f"limit of {of_classes.sub('class shares', check.check)}": check.limit for check in checks}
+    return gate | {f"limit of {check.check}": check.limit for check in checks}
 
 
 def hash_input(images: Input) -> str:

@@ -25,18 +25,6 @@ def or_clips(sets: Sequence[Input], groups: GroupsOf) -> GroupsOf:
     return groups
 
 
-def ordered_frames(names: Sequence[str]) -> list[list[int]]:
-    """The frames of each clip, in the order of their names, in which numbers count as such: CLIP/2 before CLIP/10."""
-
-    def key(name: str) -> list[tuple[int, str]]:
-        return [(int(text), "") if text.isdecimal() else (-1, text) for text in re.split(r"(\d+)", name)]
-
-    clips = dict[str, list[int]]()
-    for at in sorted(range(len(names)), key=lambda at: key(names[at])):
-        clips.setdefault(str(PurePosixPath(names[at]).parent), []).append(at)
-    return list(clips.values())
-
-
 def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[ClusterIds, str]:
     """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 

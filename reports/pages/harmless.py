@@ -38,10 +38,6 @@ TERMS = [
         "Texture of latents", "As far as replacing that many latents can move, per channel, the mean difference of "
         "neighbours over the standard deviation.",
     ),
-    (
-        "Motion", "As far as replacing that many pairs of neighbouring frames can move their differences, of which the "
-        "mean and the logarithm of the mean size are compared.",
-    ),
     ("More copies", "The share of images that are copies of others after the change, beyond that before."),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What must hold for a change to be harmless: crops, order, grain, copies, classes, latents, clips and their motion."""
+"""What must hold for a change to be harmless: crops, order, grain, copies, latents and clips."""
 
 import json
 from dataclasses import replace
@@ -12,12 +12,10 @@ import torch
 from gates import N, judge, latents, save
 from scipy.ndimage import gaussian_filter
 
-from diffusion_core import load
 from experiments import compare, harmless
 from experiments.run.image_features import ImageSet
 from experiments.scoring import command
 from experiments.scoring.equivalence_checks import cut_crops
-from experiments.scoring.groups import ordered_frames
 
 
 @pytest.fixture
@@ -152,37 +150,6 @@ def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zeros", "ones", "new", "rest", "margin", "verdict"),
-    [(50, 200, 140, 750, 0.02, "harmful"), (12, 43, 60, 195, 0.06, "not decided")],
-    ids=["surely", "seemingly"],
-)
-def test_a_class_that_changes_is_not_hidden_by_another(
-    zeros: int, ones: int, new: int, rest: int, margin: float, verdict: str, here: Path
-) -> None:
-    """All zeros are lost, in the second case by less than the margin; of ones some are lost and more, or fewer, new."""
-    shown = load("mnist5k")
-    pixels = shown.pixels[:, 0].numpy()
-    labels = shown.labels.numpy()
-    others = np.resize(np.arange(2, 10), rest)
-    was = np.concatenate([np.zeros(zeros, int), np.ones(ones, int), others])
-    now = np.concatenate([others[: zeros + ones], np.ones(new, int), others[new:]])
-
-    def images(digits: np.ndarray, part: slice) -> np.ndarray:
-        out = np.empty((len(digits), *pixels.shape[1:]), np.uint8)
-        for digit in range(10):
-            out[digits == digit] = np.resize(
-                pixels[labels == digit][part], (int((digits == digit).sum()), *pixels.shape[1:])
-            )
-        return out
-
-    before, after = images(was, slice(250)), images(now, slice(250, 500))
-    answer = judge(before, after, margin)
-
-    (check,) = (check for check in answer.checks if "class" in check.check)
-    assert check.verdict == verdict and check.value > margin and (check.low > margin) == (verdict == "harmful")
-
-
-@pytest.mark.parametrize(
     ("change", "verdict"),
     [
         (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
@@ -274,14 +241,8 @@ def planted(name: str, shown: np.ndarray) -> np.ndarray:
     after = shown.copy()
     if name == "slight":
         after = after // 2 * 2
-    elif name == "frozen":
-        after[:, 6:] = after[:, 6:7]
-    elif name == "repeated":
-        after[:, 1::2] = after[:, ::2]
     elif name == "black":
         after[:, 5] = 0
-    elif name == "flicker":
-        after[:, 1::2] += 3
     return after
 
 
@@ -289,15 +250,10 @@ def planted(name: str, shown: np.ndarray) -> np.ndarray:
     ("name", "margin", "verdict", "decisive"),
     [
         ("slight", 0.45, "harmless", "share in "),
-        ("frozen", None, "harmful", "motion"),
-        ("repeated", None, "harmful", "motion"),
         ("black", None, "harmful", "share in "),
-        ("flicker", None, "harmful", "motion"),
     ],
 )
-def test_clips_are_units_and_their_motion_is_compared(
-    name: str, margin: float | None, verdict: str, decisive: str, quarters: str
-) -> None:
+def test_clips_are_units(name: str, margin: float | None, verdict: str, decisive: str, quarters: str) -> None:
     answer = harmless(clips(), planted(name, clips()), margin, features=quarters)
     assert (answer.n, answer.n_units, answer.verdict) == (144, 12, verdict)
     assert verdict in [check.verdict for check in answer.checks if check.check.startswith(decisive)]
@@ -305,7 +261,7 @@ def test_clips_are_units_and_their_motion_is_compared(
 
 @pytest.mark.slow
 def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder, images in (("before", clips()), ("after", planted("frozen", clips()))):
+    for folder, images in (("before", clips()), ("after", planted("black", clips()))):
         for clip, frames in enumerate(images):
             save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
     arguments = ("none", "before", "after", "--margin", "auto", "--groups", "clips", "--out", "out")
@@ -313,25 +269,9 @@ def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: p
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["n"], summary["n_units"]) == (144, 12)
     verdicts = pd.read_csv(here / "out/harms.csv").set_index("check")["verdict"]
-    assert verdicts["motion"] == "harmful" and "share in natural features" in verdicts
+    assert verdicts["share in natural features"] == "harmful"
 
 
-def test_frames_are_in_the_order_of_their_numbers_and_clips_in_that_of_before(quarters: str) -> None:
-    assert ordered_frames(["b/10", "a/2", "b/9", "a/10", "a/1"]) == [[4, 1, 3], [2, 0]]
+def test_clips_are_in_the_order_of_before(quarters: str) -> None:
     with pytest.raises(ValueError, match="hold the same images in another order"):
         harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0), features=quarters)
-    still = clips()[:, :1].repeat(12, axis=1)
-    notes = harmless(still, still, features=quarters).notes
-    assert "most neighbouring frames of before are equal, so motion is not compared" in notes
-
-
-def test_motion_is_compared_if_every_frame_differs_in_the_same_way(digits: np.ndarray, quarters: str) -> None:
-    """Digits that move one pixel to the right: no mean changes, and all differences of a clip are of one size."""
-    shown = np.stack([np.roll(digits[:12], step, axis=2) for step in range(8)], axis=1)[..., None].repeat(3, axis=-1)
-    frozen = shown.copy()
-    frozen[:, 4:] = frozen[:, 4:5]
-    (motion,) = (check for check in harmless(shown, frozen, features=quarters).checks if check.check == "motion")
-    assert motion.verdict == "harmful"
-    mostly_still = shown.copy()
-    mostly_still[:, 3:] = mostly_still[:, 3:4]  # four of seven differences are 0
-    assert "most neighbouring frames of before are equal" in str(harmless(mostly_still, frozen, features=quarters))
