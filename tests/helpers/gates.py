@@ -8,7 +8,7 @@ from PIL import Image
 
 from experiments import harmless
 from experiments.scoring import command
-from experiments.scoring.equivalence import Harmless
+from experiments.scoring.equivalence import EquivalenceCheck, Harmless
 
 N = 300
 MARGIN = ("--margin", "0.02")
@@ -30,8 +30,18 @@ def run(*arguments: str) -> int:
 def judge(
     before: np.ndarray, after: np.ndarray, margin: float | None = None, groups: Any = None, **options: Any
 ) -> Harmless:
-    """Digits in pairs by their order, in digits features."""
-    return harmless(before, after, margin, groups, pairs="order", features="digits", **options)
+    """Pairs by their order; unless the options say so otherwise, in digits features."""
+    return harmless(before, after, margin, groups, **{"pairs": "order", "features": "digits"} | options)
+
+
+def find(answer: Harmless, name: str) -> EquivalenceCheck:
+    """Its one check whose name has these words."""
+    (check,) = (check for check in answer.checks if name in check.check)
+    return check
+
+
+def as_pixels(numbers: np.ndarray) -> np.ndarray:
+    return np.clip(numbers, 0, 255).astype(np.uint8)
 
 
 def latents(seed: int = 0) -> np.ndarray:

@@ -31,57 +31,55 @@ FLOORS = [
 ]
 
 
-def contrast_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
-    return list(contrasts.contrast_rows(comparisons, Judge.of(comparisons, floors)))
+def judged(*comparisons: Comparison, whole: Sequence[Comparison] = ()) -> dict[tuple[str, str], Row]:
+    """The rows of contrasts.csv that have a verdict, in the metric that decides, by the names of their sides."""
+    rows = contrasts.contrast_rows(comparisons, Judge.of(comparisons, FLOORS, whole))
+    return {(row["a"], row["b"]): row for row in rows if "verdict" in row and row["metric"] == "mmd"}
 
 
-def side(
-    label: str, value: float, networks: int = 2, planned: int | None = None, section: str = "g", **row: Any
-) -> Side:
-    """A setting with exactly this distance, to which each image adds noise of size 1."""
+def side(label: str, value: Any, networks: int = 2, planned: int | None = None, section: str = "g", **row: Any) -> Side:
+    """A setting with exactly this distance, or these of its networks, to which each image adds noise of size 1."""
     rng = np.random.default_rng(sum(label.encode()))
+    values = [value] * networks if isinstance(value, float) else value
     rows = {}
     distances = {}
-    for seed in range(networks):
+    for seed, one in enumerate(values):
         terms = rng.normal(size=N)
-        distance_by_metric = {name: Distance(value, terms - terms.mean()) for name in METRICS}
-        rows[seed] = (
-            ROW | {"run_id": f"{label}{seed}", "model_id": f"m{seed}", "nfe": 8, "fd": value, "mmd": value} | row
-        )
-        distances[seed] = distance_by_metric
-    return Side(label, section, None, networks if planned is None else planned, rows, distances)
+        distances[seed] = {name: Distance(one, terms - terms.mean()) for name in METRICS}
+        ids = {"run_id": f"{label}{seed}", "model_id": f"m{seed}"}
+        rows[seed] = ROW | ids | {"nfe": 8, "fd": one, "mmd": one} | row
+    return Side(label, section, None, len(values) if planned is None else planned, rows, distances)
 
 
-def pooled(rows: list[dict[str, Any]], metric: str = "mmd") -> dict[tuple[str, str], dict[str, Any]]:
-    return {(row["a"], row["b"]): row for row in rows if "verdict" in row and row["metric"] == metric}
+def sides(*values: float, labels: str = "abcdef", **options: Any) -> list[Side]:
+    return [side(label, value, **options) for label, value in zip(labels, values, strict=False)]
+
+
+def first(*compared: Side) -> list[Contrast]:
+    return [*against_first("setting", compared)]
 
 
 def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() -> None:
-    a, b, *others = (side(label, value) for label, value in zip("abcdef", (0.0, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
+    a, b, *others = sides(0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
     one = Contrast("primary", a, b)
-    row = pooled(contrast_rows([one, *against_first("setting", [a, *others])], FLOORS))["a", "b"]
+    row = judged(one, *first(a, *others))["a", "b"]
     alone = estimate_pairs(one.pairs("mmd"))
     assert (row["low"], row["high"], row["p_adjusted"], row["n_compared"]) == (alone.low, alone.high, None, 1)
 
 
 def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best() -> None:
-    sides = [side(label, value) for label, value in zip("abcd", (0.3, 0.0, 0.05, 0.7), strict=True)]
-    everything: list[Comparison] = [*against_first("setting", sides)]
-    rows = contrast_rows(everything, FLOORS)
-    sets = contrasts.best_set_rows(sides, Judge.of(everything, FLOORS))
-    verdicts = {a: row["verdict"] for (a, _), row in pooled(rows).items()}
-    assert verdicts["b"] == "better" and verdicts["d"] == "worse"
-    in_set = {row["setting"]: row["in_set"] for row in sets}
-    assert in_set == {"a": False, "b": True, "c": True, "d": False}
-    assert all(row["n_compared"] == 3 for row in pooled(rows).values())
-    alone = estimate_pairs(Contrast("setting", sides[1], sides[0]).pairs("mmd"))
-    assert pooled(rows)["b", "a"]["high"] == alone.high and pooled(rows)["b", "a"]["detectable"] > alone.detectable
-    pair = [side("a", 0.16), side("b", 0.0)]  # clear alone, and not among eight
-    everything = [
-        *against_first("setting", pair),
-        *against_first("setting", [side(x, 0.0, section="h") for x in "cdefghij"]),
-    ]
-    assert all(row["in_set"] for row in contrasts.best_set_rows(pair, Judge.of(everything, FLOORS)))
+    four = sides(0.3, 0.0, 0.05, 0.7)
+    compared = first(*four)
+    rows = judged(*compared)
+    assert rows["b", "a"]["verdict"] == "better" and rows["d", "a"]["verdict"] == "worse"
+    sets = contrasts.best_set_rows(four, Judge.of(compared, FLOORS))
+    assert {row["setting"]: row["in_set"] for row in sets} == {"a": False, "b": True, "c": True, "d": False}
+    assert all(row["n_compared"] == 3 for row in rows.values())
+    alone = estimate_pairs(compared[0].pairs("mmd"))
+    assert rows["b", "a"]["high"] == alone.high and rows["b", "a"]["detectable"] > alone.detectable
+    pair = sides(0.16, 0.0)  # clear alone, and not among eight
+    compared = [*first(*pair), *first(*sides(*[0.0] * 8, labels="cdefghij", section="h"))]
+    assert all(row["in_set"] for row in contrasts.best_set_rows(pair, Judge.of(compared, FLOORS)))
 
 
 @pytest.mark.parametrize(
@@ -105,21 +103,12 @@ def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of
     duels = [
         Contrast(kind, one, default, 8, "challenger", one.label != "b") for kind, one in zip(kinds, others, strict=True)
     ]
-    rows = pooled(contrast_rows([*duels, *against_first("setting", [side("e", 0.0), side("f", 0.0)])], FLOORS))
+    rows = judged(*duels, *first(side("e", 0.0), side("f", 0.0)))
     confirmed = {a: row for (a, _), row in rows.items() if a in "bcd"}
     assert [a for a, row in confirmed.items() if row["recommended"]] == [*expected]
     assert {(row["family"], row["n_compared"], row["budget"]) for row in confirmed.values()} == {("confirm", 3, 8)}
     level = noise.get("c", 0.0)
     assert confirmed["c"]["visible_noise_a"] == level and confirmed["c"]["more_noise"] == (level and level > 0.04)
-
-
-def measured(label: str, values: Sequence[float], section: str = "confirm") -> Side:
-    """A setting with these distances, one per network."""
-    by_network = [side(label, value, networks=1, section=section) for value in values]
-    rows = {seed: one.rows[0] | {"run_id": f"{label}{seed}"} for seed, one in enumerate(by_network)}
-    return replace(
-        by_network[0], planned=len(values), rows=rows, distances=dict(enumerate(one.distances[0] for one in by_network))
-    )
 
 
 @pytest.mark.parametrize(("within", "of_all", "depends"), [
@@ -131,127 +120,102 @@ def measured(label: str, values: Sequence[float], section: str = "confirm") -> S
 def test_an_answer_depends_on_visible_noise_if_the_change_is_significant(
     within: Sequence[float], of_all: Sequence[float], depends: bool
 ) -> None:
-    b = measured("b", [5.0] * 5)
-    compared = [
-        Contrast(kind, measured(f"a{kind}", [5 + d for d in differences]), b, 8, "with")
+    b = side("b", 5.0, 5, section="confirm")
+    rows = judged(*(
+        Contrast(kind, side(kind, 5 + np.array(differences), section="confirm"), b, 8, "with")
         for kind, differences in (("confirm", within), ("any visible noise", of_all))
-    ]
-    rows = pooled(contrast_rows([*compared], FLOORS))
-    assert rows["aany visible noise", "b"]["depends"] is depends and "depends" not in rows["aconfirm", "b"]
+    ))  # fmt: skip
+    assert rows["any visible noise", "b"]["depends"] is depends and "depends" not in rows["confirm", "b"]
 
 
 def test_a_row_says_on_how_many_networks_a_is_lower_and_which_network_is_odd() -> None:
-    b = measured("b", [5.0, 5.1, 4.9, 5.0, 5.05])
-    usual, odd = measured("a", [4.0, 4.6, 3.5, 5.2, 4.1]), measured("c", [4.0, 4.2, 3.9, 4.1, 14.0])
-    row = pooled(contrast_rows([Contrast("confirm", usual, b)], FLOORS))["a", "b"]
-    assert row["n_lower"] == 4 and "odd_seed" not in row
-    row = pooled(contrast_rows([Contrast("confirm", odd, b)], FLOORS))["c", "b"]
+    usual, odd, b = sides([4.0, 4.6, 3.5, 5.2, 4.1], [4.0, 4.2, 3.9, 4.1, 14.0], [5.0, 5.1, 4.9, 5.0, 5.05])
+    rows = judged(*(Contrast("confirm", one, b) for one in (usual, odd)))
+    assert rows["a", "c"]["n_lower"] == 4 and "odd_seed" not in rows["a", "c"]
+    row = rows["b", "c"]
     assert (row["n_lower"], row["odd_seed"]) == (4, 4) and row["low"] < 0 < row["high"]
     assert row["odd_high"] < 0 and row["odd_difference"] == pytest.approx(-0.95)
 
 
-def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
-    sides = [side("a", 0.0), side("b", 0.9), side("c", 0.9, networks=1, planned=2)]
-    rows = pooled(contrast_rows([*against_first("setting", sides)], FLOORS))
-    assert rows["b", "a"]["verdict"] == "worse"
-    assert (rows["c", "a"]["verdict"], rows["c", "a"]["no_verdict"]) == ("no verdict", "1 of its 2 runs failed")
-    assert not contrast_rows([Contrast("primary", side("a", 0), side("b", 1, networks=0, planned=2))], FLOORS)
+RETRAINED = {"model_id": "another"}
+STATIC = {"precision": 0.0, "recall": 0.0}
 
 
-def test_settings_with_their_own_training_need_five_networks() -> None:
-    few = [side("a", 0.0), side("b", 0.9, model_id="another")]
-    rows = pooled(contrast_rows(list(against_first("setting", few)), FLOORS))
-    assert rows["b", "a"]["verdict"] == "no verdict" and "5 networks or more" in rows["b", "a"]["no_verdict"]
-    assert not Judge.of([control(few[1], few[0])], FLOORS).failed
-    many = [side("a", 0.0, networks=5), side("b", 0.9, networks=5, model_id="another")]
-    assert pooled(contrast_rows(list(against_first("setting", many)), FLOORS))["b", "a"]["verdict"] == "worse"
+@pytest.mark.parametrize(("a", "b", "reason"), [
+    ({}, {"networks": 1, "planned": 2}, "1 of its 2 runs failed"),
+    ({}, RETRAINED, "settings with their own training are compared over 5 networks or more"),
+    ({"networks": 5}, RETRAINED | {"networks": 5}, None),
+    (STATIC, STATIC,
+     "the samples do not look like images: precision and recall are at most 1%, of real images above 50%"),
+])  # fmt: skip
+def test_what_gets_no_verdict_says_why_and_leaves_the_others_theirs(a: Any, b: Any, reason: str | None) -> None:
+    compared = [side("a", 0.0, **a), side("b", 0.9, **b), side("c", 0.9)]
+    rows = judged(*first(*compared))
+    word = "no verdict" if reason else "worse"
+    assert (rows["b", "a"]["verdict"], rows["b", "a"]["no_verdict"]) == (word, reason)
+    assert rows["c", "a"]["verdict"] == "worse"
+    assert not Judge.of([control(compared[1], compared[0])], FLOORS).failed or b is not RETRAINED
+    if a is STATIC:
+        assert {row["in_set"] for row in contrasts.best_set_rows(compared[:2], Judge.of([], FLOORS))} == {None}
 
 
-def test_static_gets_no_verdict() -> None:
-    static = [side(label, value, precision=0.0, recall=0.0) for label, value in (("a", 0.0), ("b", 0.9))]
-    rows = pooled(contrast_rows(list(against_first("setting", static)), FLOORS))
-    assert rows["b", "a"]["verdict"] == "no verdict" and "look like images" in rows["b", "a"]["no_verdict"]
-    assert all(row["in_set"] is None for row in contrasts.best_set_rows(static, Judge.of([], FLOORS)))
-    one = [static[0], side("b", 0.9)]
-    assert pooled(contrast_rows(list(against_first("setting", one)), FLOORS))["b", "a"]["verdict"] == "worse"
+def test_a_setting_whose_runs_all_failed_has_no_row() -> None:
+    assert not judged(Contrast("primary", side("a", 0.0), side("b", 1.0, networks=0, planned=2)))
 
 
-def control_of(values: Sequence[float], model: str = "m", networks: int = 5) -> Row:
-    """The row of a control: what it adds to the baseline, network by network; `model` names other networks."""
-    first = side("a", 0.8, networks=networks)
-    moved = {
-        seed: {name: replace(one, value=0.8 + value) for name, one in by_metric.items()}
-        for (seed, by_metric), value in zip(side("b", 0.8, networks=networks).distances.items(), values, strict=True)
-    }
-    again = replace(first, distances=moved)
-    if model != "m":
-        again = replace(again, rows={seed: row | {"model_id": model} for seed, row in first.rows.items()})
-    (row,) = pooled(contrast_rows([control(again, first)], FLOORS)).values()
-    return row
+def control_of(*values: float, **row: Any) -> Row:
+    """The row of a control: what it adds to the baseline, network by network."""
+    again, baseline = side("b", 0.8 + np.array(values), **row), side("a", 0.8, len(values))
+    return judged(control(again, baseline)).popitem()[1]
 
 
 def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_networks() -> None:
-    repeated = control_of([0.01, -0.01, 0, 0, 0.02])
-    retrained = control_of([0.1, 0.3, 0.2, 0.25, 0.15], "again")
-    assert (repeated["interval"], repeated["verdict"], repeated["family"]) == (
-        "what each sample adds",
-        "passed",
-        "control",
-    )
+    repeated = control_of(0.01, -0.01, 0, 0, 0.02)
+    retrained = control_of(0.1, 0.3, 0.2, 0.25, 0.15, **RETRAINED)
+    assert (repeated["interval"], repeated["verdict"]) == ("what each sample adds", "passed")
     assert (retrained["interval"], retrained["verdict"]) == ("mean over 5 networks", "unusual")
-    assert control_of([0.1, 0.101, 0.099, 0.1, 0.1], "again")["verdict"] == "failed"
-    assert "5 networks" in control_of([0.1, 0.101], "again", networks=2)["no_verdict"]
+    assert repeated["family"] == "control"
+    assert control_of(0.1, 0.101, 0.099, 0.1, 0.1, **RETRAINED)["verdict"] == "failed"
+    assert "5 networks" in control_of(0.1, 0.101, **RETRAINED)["no_verdict"]
 
 
 def test_after_a_failed_control_no_comparison_has_a_verdict() -> None:
-    first = side("a", 0.8, networks=5)
-    other = side("b", 0.2, networks=5)
-    far = {
-        seed: {name: replace(one, value=9.0) for name, one in by_metric.items()}
-        for seed, by_metric in other.distances.items()
-    }
-    broken = control(replace(first, distances=far), first)
-    rows = pooled(contrast_rows([Contrast("setting", other, first), broken], FLOORS))
+    baseline, other, far = sides(0.8, 0.2, 9.0, networks=5)
+    rows = judged(Contrast("setting", other, baseline), control(far, baseline))
     assert (rows["b", "a"]["verdict"], rows["b", "a"]["no_verdict"]) == ("no verdict", "the A/A test failed")
     assert rows["a, other noise", "a"]["verdict"] == "failed"
 
 
 def test_a_failed_run_makes_no_network_another_one() -> None:
     """Whose first row then is of another seed."""
-    first = side("a", 0.8, networks=5)
-    fewer = side("b", 0.2, networks=5)
-    fewer = replace(fewer, rows={seed: row for seed, row in fewer.rows.items() if seed})
-    (row,) = pooled(contrast_rows([Contrast("primary", fewer, first)], FLOORS)).values()
+    baseline, other = sides(0.8, 0.2, networks=5)
+    fewer = {seed: row for seed, row in other.rows.items() if seed}
+    row = judged(Contrast("primary", replace(other, rows=fewer), baseline))["b", "a"]
     assert row["verdict"] == "better" and row["n_networks"] == 4
     assert row["new_network_low"] == row["new_network_high"] == pytest.approx(-0.6)
-    assert control(replace(first, rows=fewer.rows), first).a.label == "a, other noise"
+    assert control(replace(baseline, rows=fewer), baseline).a.label == "a, other noise"
 
 
 def test_the_same_samples_under_two_names_are_one_comparison() -> None:
-    rows = {label: side(label, value, samples_id=label) for label, value in zip("abc", (0.5, 0.0, 0.6), strict=True)}
-    again = {label: replace(one, section="h") for label, one in rows.items()}
-    everything = [*against_first("setting", [*rows.values()]), *against_first("setting", [again["a"], again["b"]])]
-    judged = [row for row in contrast_rows(everything, FLOORS) if "verdict" in row and row["metric"] == "mmd"]
-    assert [(row["a"], row["n_compared"], row["family"]) for row in judged] == [
-        (name, 2, "exploration") for name in "bcb"
-    ]
+    rows = [side(label, value, samples_id=label) for label, value in zip("abc", (0.5, 0.0, 0.6), strict=True)]
+    again = (replace(one, section="h", label=one.label.upper()) for one in rows[:2])
+    found = judged(*first(*rows), *first(*again))
+    assert {a: (row["n_compared"], row["family"]) for (a, _), row in found.items()} == dict.fromkeys(
+        "bcB", (2, "exploration"))  # fmt: skip
 
 
 def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
-    few = [side("a", 0.0), side("b", 0.2)]
-    many = side("c", 0.1, networks=3)
-    again = control(side("a", 0.1), few[0])
-    asked = [*against_first("setting", [*few, many]), again]
-    assert filter_comparable(asked) == [asked[0], again]
+    a, b = sides(0.0, 0.2)
+    asked = [*first(a, b, side("c", 0.1, networks=3)), control(side("a", 0.1), a)]
+    assert filter_comparable(asked) == [asked[0], asked[2]]
     assert caplog.messages == ["'c' and 'a' of 'g' are not compared: they have images from different networks or noise"]
 
 
 def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:
     """The smallest p value is multiplied by the number of planned comparisons, with a verdict or without."""
-    sides = [side("a", 0.5), side("b", 0.4), side("c", 0.9, networks=1, planned=2), side("d", 0, networks=0, planned=2)]
-    asked, whole = (list(against_first("setting", some)) for some in (sides[:2], sides))
-    for rows in (list(contrasts.contrast_rows(asked, Judge.of(asked, FLOORS, whole))), contrast_rows(whole, FLOORS)):
-        row = pooled(rows)["b", "a"]
+    planned = [*sides(0.5, 0.4), side("c", 0.9, networks=1, planned=2), side("d", 0.0, networks=0, planned=2)]
+    whole = first(*planned)
+    for row in (judged(*first(*planned[:2]), whole=whole)["b", "a"], judged(*whole)["b", "a"]):
         assert row["n_compared"] == 3 and row["p_adjusted"] == pytest.approx(min(3 * row["p_value"], 1))
 
 
@@ -261,19 +225,17 @@ def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     assert find_repeated(other, [side("other", 0.0), setting]) is setting
     one = control(other, setting)
     assert (one.a.label, one.kind, one.a.paired) == ("eta 0, other noise", "control", False)
-    (row,) = pooled(contrast_rows([one], FLOORS)).values()
+    row = judged(one)["eta 0, other noise", "eta 0"]
     assert row["se"] == pytest.approx(estimate_pairs(one.pairs("mmd"), paired=False).se) and row["p_adjusted"] is None
 
 
 def test_what_would_settle_a_difference_grows_with_its_interval() -> None:
-    close = pooled(contrast_rows([Contrast("primary", side("a", 0.50), side("b", 0.5))], FLOORS))["a", "b"]
+    close = judged(*first(*sides(0.5, 0.5)))["b", "a"]
     assert close["verdict"] == "no difference detected" and close["n_to_settle"] > N
     size = max(abs(close["difference"]), contrasts.SMALLEST * close["value_b"])
     assert close["n_to_settle"] == math.ceil(N * (close["detectable"] / size) ** 2), "the interval falls with the root"
-    clear = pooled(contrast_rows([Contrast("primary", side("a", 0.0), side("b", 0.9))], FLOORS))["a", "b"]
-    assert "n_to_settle" not in clear
+    assert "n_to_settle" not in judged(*first(*sides(0.9, 0.0)))["b", "a"]
     base, *others = (side(label, 0.5, networks=5, model_id=label) for label in "abc")
     spread = {seed: {name: Distance(0.4 + seed / 20, np.zeros(N)) for name in METRICS} for seed in base.rows}
-    trained = [base, *(replace(one, distances=spread) for one in others)]
-    row = pooled(contrast_rows([*against_first("setting", trained)], FLOORS))["b", "a"]
+    row = judged(*first(base, *(replace(one, distances=spread) for one in others)))["b", "a"]
     assert row["networks_to_settle"] == networks_to_detect(0.05, row["se"], 5, n_compared=2)

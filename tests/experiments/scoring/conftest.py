@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gates import N
 
 from diffusion_core import load
 
@@ -11,6 +12,11 @@ from diffusion_core import load
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
     return load("mnist5k").pixels[:900, 0].numpy()
+
+
+@pytest.fixture(scope="session")
+def shown(digits: np.ndarray) -> np.ndarray:
+    return digits[:N]
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gates import N, judge, latents, save
+from gates import N, as_pixels, find, judge, latents, save
 from scipy.ndimage import gaussian_filter
 
 from experiments import compare, harmless
 from experiments.run.image_features import ImageSet
 from experiments.scoring import command
 from experiments.scoring.equivalence_checks import cut_crops
+
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
@@ -28,46 +30,46 @@ def quarters(here: Path) -> str:
     return "python:quarter_features:means"
 
 
-def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarray, here: Path) -> None:
-    after = digits[: N - 1] // 2 * 2
+def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarray, shown: np.ndarray) -> None:
+    after = shown[:-1] // 2 * 2
     after[::20] = 255 - after[::20]
-    for other, pairs in ((after, "auto"), ((0.85 * np.roll(digits[:N], 3, axis=0)).astype(np.uint8), "order")):
-        with pytest.raises(ValueError, match="hold the same images in another order"):
-            harmless(digits[:N], other, 0.05, features="digits", pairs=pairs)
-    with pytest.raises(ValueError, match="before and after hold the same images in one order: pair them by --pairs o"):
-        harmless(digits[:N], digits[:N] // 2 * 2, 0.05, features="digits")
-    answer = harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits")
+    for other, pairs, message in (
+        (after, "auto", "hold the same images in another order"),
+        (as_pixels(0.85 * np.roll(shown, 3, axis=0)), "order", "hold the same images in another order"),
+        (shown // 2 * 2, "auto", "before and after hold the same images in one order: pair them by --pairs o"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            judge(shown, other, 0.05, pairs=pairs)
+    answer = judge(shown, digits[N : 2 * N], 0.05, pairs="auto")
     assert answer.verdict == "not decided" and answer.notes[0].startswith("all sets have 300 images without names")
+
+
+def large(n: int) -> np.ndarray:
+    """Images of 256x256 of squares in grey."""
+    squares = np.random.default_rng(0).integers(90, 160, (n, 8, 8), dtype=np.uint8)
+    return squares.repeat(32, axis=1).repeat(32, axis=2)
 
 
 @pytest.mark.slow
 def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
-    rng = np.random.default_rng(0)
-    large = rng.integers(90, 160, (130, 8, 8), dtype=np.uint8).repeat(32, axis=1).repeat(32, axis=2)
-    checks = 40 * (np.indices(large.shape[1:]).sum(axis=0) % 2) - 20  # of single pixels
-    fine = (large + checks).astype(np.uint8)
-    options = {"pairs": "order", "features": "python:crop_features:mean_and_texture"}
+    before = large(130)
+    checks = 40 * (np.indices(before.shape[1:]).sum(axis=0) % 2) - 20  # of single pixels
     (here / "crop_features.py").write_text(
         "import torch\ndef mean_and_texture(pixels):\n"
         "    x = torch.nn.functional.interpolate(pixels.float(), size=(64, 64), mode='area')[:, 0]\n"
         "    return torch.stack([x.mean((1, 2)), x.diff(dim=2).abs().mean((1, 2))], 1)\n"
     )
 
-    whole = harmless(large, fine, 0.05, **options)
-    cut = harmless(large, fine, 0.05, crops=2, **options)
+    answer = judge(before, as_pixels(before + checks), 0.05, crops=2, features="python:crop_features:mean_and_texture")
 
-    assert whole.checks[0].verdict == "harmless"
-    assert [check.verdict for check in cut.checks if "crops" in check.check] == ["harmful"]
+    assert answer.checks[0].verdict == "harmless" and find(answer, "crops").verdict == "harmful"
 
 
 @pytest.mark.slow
 def test_crops_see_a_corner_that_is_damaged_in_all_images(quarters: str) -> None:
-    rng = np.random.default_rng(0)
-    shown = rng.integers(90, 160, (100, 8, 8), dtype=np.uint8).repeat(32, axis=1).repeat(32, axis=2)
-    damaged = shown.copy()
+    damaged = large(100)
     damaged[:, -48:, :48] = 0
-    answer = harmless(shown, damaged, 0.05, pairs="order", features=quarters, crops=4)
-    (crops,) = (check for check in answer.checks if "crops" in check.check)
+    crops = find(judge(large(100), damaged, 0.05, features=quarters, crops=4), "crops")
     assert crops.value > 0.02 and crops.verdict != "harmless"  # crops that never see it are all equal
 
 
@@ -84,67 +86,54 @@ def test_crops_of_a_pair_are_at_one_place_and_those_of_all_pairs_everywhere() ->
         assert covered == pytest.approx((64 / 264) ** 2, rel=0.15)
 
 
-def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, here: Path) -> None:
-    shown = digits[:N]
-    options = {"pairs": "order", "features": "digits"}
-    other = harmless(shown, digits[N : 2 * N], 0.02, **options)
+def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, shown: np.ndarray) -> None:
+    other = judge(shown, digits[N : 2 * N], 0.02)
     assert other.verdict == "not decided" and other.needed is None
     assert other.notes[0].startswith("pairs of before and after look unrelated: use the same prompts and seeds for bo")
     for after in (shown // 4 * 4, shown.transpose(0, 2, 1), np.full_like(shown, 128)):
-        assert "unrelated" not in str(harmless(shown, after, 0.02, **options))
+        assert "unrelated" not in str(judge(shown, after, 0.02))
 
 
-def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> None:
+def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     for size, verdict in ((1, "harmless"), (4, "harmful")):
-        noisy = np.clip(digits[:N] + rng.integers(-size, size + 1, digits[:N].shape), 0, 255).astype(np.uint8)
-        checks = {check.check: check for check in judge(digits[:N], noisy, 0.05).checks}
-        assert checks["more grain"].verdict == verdict and checks["more grain"].unit == "grey levels"
+        grain = find(judge(shown, as_pixels(shown + rng.integers(-size, size + 1, shown.shape)), 0.05), "more grain")
+        assert (grain.verdict, grain.unit) == (verdict, "grey levels")
 
 
 @pytest.mark.parametrize(("added", "verdicts"), [(0, {"harmless", "not decided"}), (10, {"harmful"})])
-def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str], here: Path) -> None:
+def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str]) -> None:
     """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(8):
         images = rng.normal(128, 30, (100, 1, 1))
-        before, after = (
-            np.clip(images + rng.normal(0, (20**2 + more**2) ** 0.5, (100, 32, 32)), 0, 255).astype(np.uint8)
-            for more in (0, added)
-        )
-        checks = judge(before, after, 0.5).checks
-        seen |= {check.verdict for check in checks if check.check == "more grain"}
+        pair = (as_pixels(images + rng.normal(0, np.hypot(20, more), (100, 32, 32))) for more in (0, added))
+        seen.add(find(judge(*pair, 0.5), "more grain").verdict)
     assert seen == verdicts
 
 
-def test_grain_that_may_be_above_its_limit_is_not_decided(digits: np.ndarray, here: Path) -> None:
+def test_grain_that_may_be_above_its_limit_is_not_decided(shown: np.ndarray) -> None:
     """Of 60 batches of five, twelve are noisy: the mean of all is above 2 grey levels, its interval begins below."""
     rng = np.random.default_rng(0)
-    after = digits[:N].copy()
-    noisy = rng.permutation(N // 5)[:12].repeat(5) * 5 + np.tile(np.arange(5), 12)
-    after[noisy] = np.clip(after[noisy] + rng.normal(0, 24, after[noisy].shape), 0, 255)
-    answer = judge(digits[:N], after, 0.3, [at // 5 for at in range(N)])
-    (grain,) = (check for check in answer.checks if check.check == "more grain")
+    groups = np.arange(N) // 5
+    noisy = np.isin(groups, rng.permutation(60)[:12])[:, None, None]
+    answer = judge(shown, as_pixels(shown + noisy * rng.normal(0, 24, shown.shape)), 0.3, [*groups])
+    grain = find(answer, "more grain")
     assert grain.low < 2 < grain.value < grain.high and answer.verdict == "not decided"
     assert ", but more grain is up to " in answer.sentence and " grey levels; 300 pairs" in answer.sentence
 
 
-def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.ndarray, here: Path) -> None:
-    large = digits[:N].repeat(2, axis=1).repeat(2, axis=2)
-    rows = np.random.default_rng(0).standard_normal((N, 8))
-
-    sizes = judge(digits[:N], large, 0.05)
-
+def test_other_sizes_and_given_features_are_said_to_have_no_grain(shown: np.ndarray) -> None:
+    sizes = judge(shown, shown.repeat(2, axis=1).repeat(2, axis=2), 0.05)
     assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
+    rows = np.random.default_rng(0).standard_normal((N, 8))
     given = harmless(rows, rows + 1e-3, 0.05, pairs="order")
     assert given.notes[0] == "features are given, so fine noise of pixels is not compared"
 
 
-def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
-    once = judge(digits[:N], digits[:N] // 2 * 2, 0.05)
-    twice = judge(*(np.tile(images, (2, 1, 1)) for images in (digits[:N], digits[:N] // 2 * 2)), 0.05)
-
+def test_copies_before_count_as_one(shown: np.ndarray) -> None:
+    once, twice = (judge(images, images // 2 * 2, 0.05) for images in (shown, np.tile(shown, (2, 1, 1))))
     assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
     assert twice.notes[0] == "every image of before stands there several times; they count as one"
 
@@ -160,8 +149,8 @@ def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
     ],
     ids=["bf16", "scaled", "swapped", "zeros", "shifted"],
 )
-def test_latents_are_compared_channel_by_channel(change: Any, verdict: str, here: Path) -> None:
-    np.save(here / "before.npy", latents())
+def test_latents_are_compared_channel_by_channel(change: Any, verdict: str) -> None:
+    np.save("before.npy", latents())
     answer = harmless("before.npy", change(latents()), 0.03, pairs="order")
     assert answer.verdict == verdict
     assert answer.notes[0].startswith("latents of 4x6x6 are compared, each channel in standard deviations of before")
@@ -188,7 +177,7 @@ def add_noise(shown: np.ndarray, share: float) -> np.ndarray:
     ],
     ids=["noise", "mixed", "scaled", "noise-that-nobody-sees"],
 )
-def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str], here: Path) -> None:
+def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str]) -> None:
     rng = np.random.default_rng(0)
     smooth = rng.uniform(0.5, 1.5, (N, 4, 1, 1)) * gaussian_filter(rng.standard_normal((N, 4, 16, 16)), (0, 0, 1, 1))
     before = smooth + 0.05 * rng.standard_normal(smooth.shape)
@@ -197,22 +186,21 @@ def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str], her
     assert values.verdict != texture.verdict or "harmless" in verdicts  # which does not see it
 
 
-def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
-    for after, message in (
-        (latents()[:, :3], r"one shape .*, 6, 6\), after \(3, 6, 6\)"),
-        (latents()[:, 0, :, 0], "one shape .* after none"),
+def test_latents_that_cannot_be_compared_are_refused() -> None:
+    for before, after, message in (
+        (latents(), latents()[:, :3], r"one shape .*, 6, 6\), after \(3, 6, 6\)"),
+        (latents(), latents()[:, 0, :, 0], "one shape .* after none"),
+        (latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), "channel 2 of its latents is constant"),
     ):
         with pytest.raises(ValueError, match=message):
-            harmless(latents(), after, 0.03, pairs="order")
-    with pytest.raises(ValueError, match="channel 2 of its latents is constant"):
-        harmless(latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), 0.03, pairs="order")
+            harmless(before, after, 0.03, pairs="order")
     with pytest.raises(ValueError, match=r"REAL holds latents, which --margin compares, before and after a change$"):
         compare(latents(), latents(1))
 
 
 @pytest.mark.parametrize(("low", "formula"), [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
-def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, digits: np.ndarray, here: Path) -> None:
-    floats = np.stack([low + (1 - low) * digits[:N] / 255] * 3, 1)
+def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, shown: np.ndarray) -> None:
+    floats = np.stack([low + (1 - low) * shown / 255] * 3, 1)
     for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
         with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.clip.0, 255..round..*uint8'):
             compare(given, given)
@@ -229,39 +217,34 @@ def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
         start = rng.uniform(30, 40, 2)
         speed = rng.uniform(-2, 2, 2)
         light = rng.uniform(90, 160, 3)
-        contrast = 30
         for t, frame in enumerate(clip):
             y, x = (start + speed * t).round().astype(int)
-            noise = rng.uniform(-2, 2, frame.shape)
-            frame[:] = (light + contrast * texture[y : y + side, x : x + side] + noise).clip(0, 255)
+            frame[:] = as_pixels(light + 30 * texture[y : y + side, x : x + side] + rng.uniform(-2, 2, frame.shape))
     return moving
 
 
-def planted(name: str, shown: np.ndarray) -> np.ndarray:
-    after = shown.copy()
-    if name == "slight":
-        after = after // 2 * 2
-    elif name == "black":
-        after[:, 5] = 0
-    return after
+def blacken(shown: np.ndarray) -> np.ndarray:
+    """The sixth frame of each clip is black."""
+    return shown * (np.arange(12) != 5).astype(np.uint8)[:, None, None, None]
 
 
 @pytest.mark.parametrize(
-    ("name", "margin", "verdict", "decisive"),
+    ("change", "margin", "verdict", "decisive"),
     [
-        ("slight", 0.45, "harmless", "share in "),
-        ("black", None, "harmful", "share in "),
+        (lambda shown: shown // 2 * 2, 0.45, "harmless", "share in "),
+        (blacken, None, "harmful", "share in "),
     ],
+    ids=["slight", "black"],
 )
-def test_clips_are_units(name: str, margin: float | None, verdict: str, decisive: str, quarters: str) -> None:
-    answer = harmless(clips(), planted(name, clips()), margin, features=quarters)
+def test_clips_are_units(change: Any, margin: float | None, verdict: str, decisive: str, quarters: str) -> None:
+    answer = harmless(clips(), change(clips()), margin, features=quarters)
     assert (answer.n, answer.n_units, answer.verdict) == (144, 12, verdict)
     assert verdict in [check.verdict for check in answer.checks if check.check.startswith(decisive)]
 
 
 @pytest.mark.slow
 def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder, images in (("before", clips()), ("after", planted("black", clips()))):
+    for folder, images in (("before", clips()), ("after", blacken(clips()))):
         for clip, frames in enumerate(images):
             save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
     arguments = ("none", "before", "after", "--margin", "auto", "--groups", "clips", "--out", "out")

@@ -1,13 +1,16 @@
 """`score --margin`: statuses, sentences, prompts, a reference, a control, metrics, the result folder and its page."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from gates import MARGIN, N, judge, latents, run, save
+from tables import cells
 
 from experiments import assert_harmless, compare, harmless
 from experiments.run.cache import Cache
@@ -18,32 +21,46 @@ from experiments.scoring.inputs import Input, open_input
 from experiments.user.json_io import read_json
 from reports.render import read_page
 
+pytestmark = pytest.mark.usefixtures("here")
+BY_NAME = ("--groups", "{prompt}-{seed}.png")
+INDEPENDENT = "; 300 pairs, taken as independent"
+
+
+def save_all(**sets: np.ndarray) -> None:
+    for name, images in sets.items():
+        save(Path(name), images)
+
+
+@pytest.fixture
+def summary(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, Any]]:
+    """The last line of what was printed since it was last asked."""
+    return lambda: json.loads(capsys.readouterr().out.splitlines()[-1])
+
 
 def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
-    digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
+    digits: np.ndarray, shown: np.ndarray, summary: Any
 ) -> None:
-    before = digits[:N]
-    save(here / "before", before)
-    save(here / "slight", before // 4 * 4)
-    save(here / "inverted", np.concatenate([255 - before[:30], before[30:]]))
-    save(here / "seeds", digits[N : 2 * N])
-    save(here / "half", np.concatenate([before[: N // 2]] * 2))
+    inverted = np.concatenate([255 - shown[:30], shown[30:]])
+    half = np.concatenate([shown[: N // 2]] * 2)
+    save_all(before=shown, slight=shown // 4 * 4, inverted=inverted, seeds=digits[N : 2 * N], half=half)
 
     answers = {}
     for after, status in {"slight": 0, "inverted": 1, "half": 1, "seeds": 3}.items():
         pairs = "none" if after == "seeds" else "auto"
-        assert run("none", "before", after, "--margin", "0.02", "--pairs", pairs, "--out", f"out-{after}") == status
-        answers[after] = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert run("none", "before", after, *MARGIN, "--pairs", pairs, "--out", after + "-out") == status
+        answers[after] = summary()
 
-    assert answers["slight"]["sentence"].startswith("harmless: the change is smaller than replacing 1.")
-    assert answers["slight"]["sentence"].endswith(
-        " % of the images could cause (95 % confidence, features digits, limit 2 %); 300 pairs, taken as independent"
+    said = {after: answer["sentence"] for after, answer in answers.items()}
+    assert said["slight"].startswith("harmless: the change is smaller than replacing 1.")
+    assert said["slight"].endswith(
+        " % of the images could cause (95 % confidence, features digits, limit 2 %)" + INDEPENDENT
     )
-    assert answers["inverted"]["sentence"].startswith("harmful: the change is larger than replacing ")
+    assert said["inverted"].startswith("harmful: the change is larger than replacing ")
     assert answers["inverted"]["worst"][0][0] in {f"p{at // 5}-{at % 5}" for at in range(30)}
-    assert answers["half"]["sentence"] == "harmful: more copies 50 %, limit 2 %; 300 pairs, taken as independent"
-    assert " would decide" in answers["seeds"]["sentence"] and answers["seeds"]["needed"] > N
-    assert answers["seeds"]["pairs"] == "none" and answers["seeds"]["worst"] == []
+    assert said["half"] == "harmful: more copies 50 %, limit 2 %" + INDEPENDENT
+    seeds = answers["seeds"]
+    assert " would decide" in said["seeds"] and seeds["needed"] > N
+    assert (seeds["pairs"], seeds["worst"]) == ("none", [])
 
 
 @pytest.mark.parametrize(
@@ -58,156 +75,159 @@ def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
 )
 def test_ten_pairs_can_be_harmful_and_say_what_they_can_show(
     after: str, margin: str, status: int, words: tuple[str, ...],
-    digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    digits: np.ndarray, summary: Any, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     before = digits[:10]
-    save(here / "before", before)
-    save(here / after, {"grey": np.full_like(before, 128), "slight": before // 4 * 4, "same": before}[after])
+    change = {"grey": np.full_like(before, 128), "slight": before // 4 * 4, "same": before}[after]
+    save_all(before=before, **{after: change})
 
     for _ in range(2 if margin == "0.49" else 1):  # the second time with stored features
         assert run("none", "before", after, "--margin", margin, "--out", "out") == status
-        sentence = json.loads(capsys.readouterr().out.splitlines()[-1])["sentence"]
+        sentence = summary()["sentence"]
         assert [word for word in words if word not in sentence] == []
     assert caplog.messages[0] == f"{after}: 10 pairs can show 48 % at best"
-    verdicts = set(pd.read_csv(here / "out/harms.csv")["verdict"])
+    verdicts = set(pd.read_csv("out/harms.csv")["verdict"])
     assert "harmless" not in verdicts or margin != "auto"
-    assert ("margin not given" in str(read_page(here / "out").source)) == (margin == "auto")
+    assert ("margin not given" in str(read_page(Path("out")).source)) == (margin == "auto")
 
 
-def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(digits: np.ndarray, here: Path) -> None:
-    before, after = digits[:N], digits[:N].copy()
+def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(shown: np.ndarray, here: Path) -> None:
+    after = shown.copy()
     after[::10] = 255 - after[::10]
-    save(here / "before", before)
-    save(here / "after", after)
+    save_all(before=shown, after=after)
 
-    assert run("mnist5k", "before", "after", "--margin", "0.02", "--groups", "{prompt}-{seed}.png", "--out", "out") == 1
+    assert run("mnist5k", "before", "after", *MARGIN, *BY_NAME, "--out", "out") == 1
 
-    rows = pd.read_csv(here / "out/harms.csv", keep_default_na=False)
+    out = here / "out"
+    rows = pd.read_csv(out / "harms.csv", keep_default_na=False)
     checks = list(rows["check"])
     assert checks[:2] == ["share in digits features", "more copies"] and "more grain" in checks
-    contrasts = pd.read_csv(here / "out/contrasts.csv")
+    contrasts = pd.read_csv(out / "contrasts.csv")
     assert list(contrasts["metric"]) == ["mmd", "kd", "fd", "copies", "copies"] and "train_seed" in contrasts
     assert (rows["a"] == "after").all() and (rows["b"] == "before").all()
-    assert {path.name for path in (here / "out").glob("*.csv")} == {"harms.csv", "worst_pairs.csv", "contrasts.csv"}
-    page = read_page(here / "out")
+    assert {path.name for path in out.glob("*.csv")} == {"harms.csv", "worst_pairs.csv", "contrasts.csv"}
+    page = read_page(out)
     assert page.lead == "Harmful:" and page.verdict.endswith(", limit 2 %); 300 pairs of 60 groups.")
     assert page.grid is not None and len(page.grid.rows) == 4
-    assert all((here / "out/images" / f"{name}-4.png").is_file() for name in page.strips)
+    assert all((out / "images" / f"{name}-4.png").is_file() for name in page.strips)
     assert [row.name for row in page.tables[1].rows][-1] == "FD"
     assert page.key_figures[1].notes[0].startswith("not: share in digits features")
-    assert read_json(here / "out/run.json")["harmless"]["decided_by"] == "share in digits features"
+    assert read_json(out / "run.json")["harmless"]["decided_by"] == "share in digits features"
 
 
-def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, here: Path) -> None:
-    near = np.sort(digits[:N].mean(axis=(1, 2)).argsort().reshape(60, 5), axis=1).ravel()
-    before, after = digits[:N][near], digits[:N][near] // 2
-    prompts = [at // 5 for at in range(N)]
-
+def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, shown: np.ndarray) -> None:
+    near = np.sort(shown.mean(axis=(1, 2)).argsort().reshape(60, 5), axis=1).ravel()
     alone, together = (
-        compare(digits[N:], before, after, features="digits", pairs="order", groups=groups)
-        for groups in (None, prompts)
+        compare(digits[N:], shown[near], shown[near] // 2, features="digits", pairs="order", groups=groups)
+        for groups in (None, [*np.arange(N) // 5])
     )
-
     assert alone.difference.difference != together.difference.difference  # images of one prompt do not meet
     assert alone.difference.se != together.difference.se
     assert "set 1: 300 images in 60 groups, the units of intervals" in together.notes
 
 
-def test_a_test_suite_gets_the_sentence(digits: np.ndarray, here: Path) -> None:
-    before = digits[:N]
-    assert_harmless(before, before // 2 * 2, 0.03, pairs="order", features="digits")
-    with pytest.raises(
-        AssertionError,
-        match=r"harmful: the change is larger than replacing .* \(95 % confidence, features digits, limit",
-    ):
-        assert_harmless(before, before // 3, 0.03, pairs="order", features="digits")
-    answer = judge(before, before // 2 * 2)
+def test_a_test_suite_gets_the_sentence(shown: np.ndarray) -> None:
+    options = {"pairs": "order", "features": "digits"}
+    assert_harmless(shown, shown // 2 * 2, 0.03, **options)
+    message = r"harmful: the change is larger than replacing .* \(95 % confidence, features digits, limit"
+    with pytest.raises(AssertionError, match=message):
+        assert_harmless(shown, shown // 3, 0.03, **options)
+    answer = judge(shown, shown // 2 * 2)
     assert (answer.margin, answer.checks[0].limit) == (None, 0.03)  # fewer than 500 pairs
     assert "lossless" not in str(answer)
+
+
+def prompts(**tables: Any) -> None:
+    """Files NAME.csv of these columns."""
+    for name, columns in tables.items():
+        pd.DataFrame(columns).to_csv(f"{name}.csv", index=False)
 
 
 def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here: Path) -> None:
     store = Cache(here / "store")
     images = open_input(str(save(here / "flat", digits[:20])), store)
     nested = open_input(str(save(here / "nested", digits[:20], "p{}/{}.png")), store)
-    names = [f"p{at // 5}-{at % 5}.png" for at in range(20)]
-    pd.DataFrame({"file": names, "text": [at // 10 for at in range(20)]}).to_csv(here / "prompts.csv", index=False)
+    at = np.arange(20)
+    names = [f"p{i // 5}-{i % 5}.png" for i in at]
+    five = [*at // 5]
 
-    def units(images: Input, groups: str | list[int]) -> np.ndarray:
+    def units(images: Input, groups: str | list[int]) -> list[int]:
         ids, note = groups_of(images, groups)
         assert not note
-        return ids
+        return [*ids]
 
-    by_name, by_folder = units(images, "{prompt}-{seed}.png"), units(nested, "folder")
-    assert by_name.tolist() == by_folder.tolist() == [at // 5 for at in range(20)]
-    assert units(images, "prompts.csv:text").tolist() == [at // 10 for at in range(20)]
+    assert units(images, BY_NAME[1]) == units(nested, "folder") == five
+    prompts(prompts={"file": names, "text": at // 10}, rows={"seed": at, "prompt": at % 2})
+    assert units(images, "prompts.csv:text") == [*at // 10]
     (here / "marked.csv").write_text(
-        "\ufeff" + "\n".join(["file,prompt", *(f"p{at // 5}-{at % 5}.jpg,{at // 5}" for at in reversed(range(20)))])
+        "\ufeff" + "\n".join(["file,prompt", *(f"p{i // 5}-{i % 5}.jpg,{i // 5}" for i in at[::-1])])
     )  # as a spreadsheet writes it, in another order and with names before the change
-    assert units(images, "marked.csv").tolist() == by_name.tolist()
-    words = replace(images, names=tuple(f"{at}-{'red blue'.split()[at % 2]}-car" for at in range(20)))
-    assert units(words, "{seed}-{prompt}.png").tolist() == [1 - at % 2 for at in range(20)]
-    assert units(images, [at % 3 for at in range(20)]).tolist() == [at % 3 for at in range(20)]
+    assert units(images, "marked.csv") == five
+    words = replace(images, names=tuple(f"{i}-{'red blue'.split()[i % 2]}-car" for i in at))
+    assert units(words, "{seed}-{prompt}.png") == [*1 - at % 2]
+    assert units(images, [*at % 3]) == [*at % 3]
     for heading in ("file_name", "filename", "image_id", "any"):  # the column whose values are the names
-        table = pd.DataFrame({"seed": range(20), heading: names, "prompt": [at // 5 for at in range(20)]})
-        table[::-1].to_csv(here / "reversed.csv", index=False)
-        assert units(images, "reversed.csv").tolist() == by_name.tolist()
-    pd.DataFrame({"seed": range(20), "prompt": [at % 2 for at in range(20)]}).to_csv(here / "rows.csv", index=False)
+        prompts(reversed={"seed": at, heading: names[::-1], "prompt": five[::-1]})
+        assert units(images, "reversed.csv") == five
     ids, note = groups_of(images, "rows.csv")
-    assert ids.tolist() == [at % 2 for at in range(20)]
+    assert [*ids] == [*at % 2]
     assert note.startswith("rows of rows.csv are taken in the order of the images, since no column has the names of ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("none", "before", "after"), "real='none': only --margin needs no real images"),
-        (("none", "before", *MARGIN), "sets: 1 does not suit --margin"),
-        (("none", "before", "after", "--margin", "2"), "margin=2: it is a share of images"),
-        (("none", "before", "after", *MARGIN, "--fail-if-worse"), "fail_if_worse"),
-        (("mnist5k", "before", "after", "--crops", "2"), "crops: this option needs --margin"),
-        (("none", "before", "after", *MARGIN, "--pairs", "none", "--metrics", "python:no:no"), "order: pair them"),
-        (("none", "before", "after", *MARGIN, "--crops", "2"), "crops of 64x64 need more"),
-        (("none", "before", "after", *MARGIN, "--crops=-1"), "crops=-1: it must be at least 0"),
-        *((("none", "before", "after", *MARGIN, "--groups", groups), message) for groups, message in (
-            ("folder", "lies in no folder of a prompt"),
-            ("x{prompt}.png", "is not named so"),
-            ("one.csv.bak", "it must be folder, clips, FILE.csv"),
-            ("two.csv", "p0-0 has two prompts"),
-            ("few.csv", "it has no row for"),
-            ("one.csv", "have one prompt"),
-            ("no.csv", "it cannot be read"),
-            ("one.csv:text", "it has no column 'text'"),
-            ("gap.csv", "row 10 has no prompt"),
-        )),
-        (("none", "before", "after", *MARGIN, "--groups", "halves.csv"), "groups: they are 2, and an"),
-        (("none", "before", "fewer", *MARGIN), "49 names are in both sets"),
-        (("none", "before", "fewer", *MARGIN, "--pairs", "none"), "the same images in another order"),
-        (("none", "before", "after", *MARGIN, "--groups", "{prompt}-{seed}.png", "--pairs", "none"), "they need pairs"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_asked_is_one_line(
-    arguments: tuple[str, ...], message: str, digits: np.ndarray, here: Path
-) -> None:
-    for name in ("before", "after"):
-        save(here / name, digits[:50])
-    (save(here / "fewer", digits[:50]) / "p3-3.png").unlink()
-    names = [f"p{at // 5}-{at % 5}.png" for at in range(50)]
-    pd.DataFrame({"name": [*names, names[0]], "prompt": [*range(50), 9]}).to_csv(here / "two.csv", index=False)
-    pd.DataFrame({"name": names[:9], "prompt": range(9)}).to_csv(here / "few.csv", index=False)
-    pd.DataFrame({"name": names, "prompt": np.arange(50) // 25}).to_csv(here / "halves.csv", index=False)
-    pd.DataFrame({"name": names, "prompt": 1}).to_csv(here / "one.csv", index=False)
-    pd.DataFrame({"name": names, "prompt": [*range(9), None, *range(40)]}).to_csv(here / "gap.csv", index=False)
-    with pytest.raises(ValueError, match=message) as error:
-        run(*arguments)
+CANNOT: dict[str, dict[str, str]] = {  # what is compared -> what the error says -> the further arguments
+    "none before after": {
+        "real='none': only --margin needs no real images": "",
+        "margin=2: it is a share of images": "--margin 2",
+        "fail_if_worse": "--margin 0.02 --fail-if-worse",
+        "order: pair them": "--margin 0.02 --pairs none --metrics python:no:no",
+        "crops of 64x64 need more": "--margin 0.02 --crops 2",
+        "crops=-1: it must be at least 0": "--margin 0.02 --crops=-1",
+        "they need pairs": "--margin 0.02 --groups {prompt}-{seed}.png --pairs none",
+        **{message: f"--margin 0.02 --groups {groups}" for message, groups in {
+            "lies in no folder of a prompt": "folder",
+            "is not named so": "x{prompt}.png",
+            "it must be folder, clips, FILE.csv": "one.csv.bak",
+            "p0-0 has two prompts": "two.csv",
+            "it has no row for": "few.csv",
+            "have one prompt": "one.csv",
+            "it cannot be read": "no.csv",
+            "it has no column 'text'": "one.csv:text",
+            "row 10 has no prompt": "gap.csv",
+            "groups: they are 2, and an": "halves.csv",
+        }.items()},
+    },
+    "none before": {"sets: 1 does not suit --margin": "--margin 0.02"},
+    "mnist5k before after": {"crops: this option needs --margin": "--crops 2"},
+    "none before fewer": {
+        "49 names are in both sets": "--margin 0.02",
+        "the same images in another order": "--margin 0.02 --pairs none",
+    },
+}  # fmt: skip
+
+
+@cells(CANNOT)
+def test_what_cannot_be_asked_is_one_line(row: str, cell: str, digits: np.ndarray) -> None:
+    save_all(before=digits[:50], after=digits[:50], fewer=digits[:50])
+    Path("fewer/p3-3.png").unlink()
+    at = np.arange(50)
+    names = [f"p{i // 5}-{i % 5}.png" for i in at]
+    prompts(
+        two={"name": [*names, names[0]], "prompt": [*at, 9]},
+        few={"name": names[:9], "prompt": at[:9]},
+        halves={"name": names, "prompt": at // 25},
+        one={"name": names, "prompt": 1},
+        gap={"name": names, "prompt": [*at[:9], None, *at[:40]]},
+    )
+    with pytest.raises(ValueError, match=cell) as error:
+        run(*row.split(), *CANNOT[row][cell].split())
     assert "\n" not in str(error.value)
 
 
-def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(digits: np.ndarray, here: Path) -> None:
-    after = digits[:N] // 2 * 2
+def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(shown: np.ndarray) -> None:
+    after = shown // 2 * 2
     after[123] = 255 - after[123]
 
-    answer = harmless(digits[:N], after, 0.02, range(N), reference="mnist5k", pairs="order")
+    answer = harmless(shown, after, 0.02, range(N), reference="mnist5k", pairs="order")
 
     assert answer.scores is not None and answer.checks[0].check == "share in digits features"
     assert [space.features for space in answer.scores.spaces] == ["digits"]
@@ -216,21 +236,18 @@ def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(digits: n
     assert all(0 <= share <= 1 for _, share in answer.worst)
 
 
-def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(here / "before", digits[:N])
-    save(here / "after", digits[:N])
-    (here / "link").symlink_to("before")
+def test_what_was_not_changed_is_said(shown: np.ndarray, summary: Any) -> None:
+    save_all(before=shown, after=shown)
+    Path("link").symlink_to("before")
     for other in ("before", "link"):
         with pytest.raises(ValueError, match="are one folder or file; name two"):
-            run("none", "before", other, "--margin", "0.02")
+            run("none", "before", other, *MARGIN)
     assert run("none", "before", "after", "--margin", "0.002", "--out", "out") == 0
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (summary["sentence"], summary["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
-    some = digits[:N].copy()
-    some[:30] //= 2
-    notes = judge(digits[:N], some, 0.05).notes
-    assert "270 of 300 pairs are identical" in notes
-    few = judge(digits[:N], some, 0.01)
+    answer = summary()
+    assert (answer["sentence"], answer["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
+    some = np.concatenate([shown[:30] // 2, shown[30:]])
+    assert "270 of 300 pairs are identical" in judge(shown, some, 0.05).notes
+    few = judge(shown, some, 0.01)
     assert ", can show 1.6 % at best" in few.sentence and few.at_best == pytest.approx(4.75 / N)
 
 
@@ -249,11 +266,12 @@ def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> N
 
 
 def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_decide(
-    digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
+    shown: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = digits[:N]
-    for name, images in {"before": before, "slight": before // 2 * 2, "damaged": np.roll(before, 1, axis=0)}.items():
-        np.save(here / f"{name}.npy", images)
+    slight = shown // 2 * 2
+    sets = {"before": shown, "slight": slight, "other": shown // 3, "same": shown, "lat": latents(), "lat2": latents(1)}
+    for name, values in sets.items():
+        np.save(f"{name}.npy", values)
     (here / "my_metrics.py").write_text(
         "def mae(before, after):\n    assert before.shape == (1, 32, 32) and before.dtype == after.dtype\n"
         "    return (before.float() - after.float()).abs().mean()\n"
@@ -261,8 +279,7 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     )
     gate = (*MARGIN, "--pairs", "order", "--out", "out")
     arguments = ("none", "before.npy", "slight.npy", *gate, "--groups", "groups.csv")
-    pd.DataFrame({"prompt": np.arange(N) // 3}).to_csv(here / "groups.csv")
-    np.save(here / "other.npy", before // 3)
+    prompts(groups={"prompt": np.arange(N) // 3})
 
     assert run(*arguments, "--control", "other.npy", "--metrics", "python:my_metrics:mae") == 3
     page = read_page(here / "out")
@@ -274,7 +291,7 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert both["notes"][0].startswith("other.npy (control): the unchanged pipeline differs from itself as far as repl")
     assert both["notes"][0].endswith("; by the same limits it is harmful (share in digits features)")
     after, control = both["metrics"]
-    change = np.abs(before - before // 2 * 2.0).mean((1, 2))
+    change = np.abs(shown - 1.0 * slight).mean((1, 2))
     se = change.reshape(-1, 3).mean(1).std(ddof=1) / 10  # groups of three
     assert after["mean"] == pytest.approx(change.mean()) and after["largest"] == pytest.approx(change.max())
     assert after["high"] - after["mean"] == pytest.approx(1.984217 * se, rel=1e-4)
@@ -284,18 +301,13 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert (mae.label, mae.value) == ("mae", f"{change.mean():.3f}")
     assert mae.notes[1] == f"largest {change.max():.3f}: image {change.argmax()}"
     assert mae.notes[2].startswith("unchanged pipeline ")
-    np.save(here / "same.npy", before)
-    slightly = np.concatenate([before[:100], before[100:] // 2 * 2])
-    answer = judge(before, slightly, 0.05, metrics=lambda a, b: 1 / (a != b).sum())
+    some = np.concatenate([shown[:100], slight[100:]])
+    answer = judge(shown, some, 0.05, metrics=lambda a, b: 1 / (a != b).sum())
     assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in answer.notes
-    assert answer.metrics[0]["largest"] == pytest.approx(1 / (slightly != before)[100:].sum((1, 2)).min())
-    for name, values in {"lat.npy": latents(), "lat2.npy": latents() * 1.01}.items():
-        np.save(here / name, values)
-    for one, other, message in (
-        ("before", "same", "psnr of same.npy: it is inf for "),
-        ("lat", "lat2", "lat.npy holds no images"),
+    assert answer.metrics[0]["largest"] == pytest.approx(1 / (some != shown)[100:].sum((1, 2)).min())
+    for pair, message in (
+        (("before.npy", "same.npy"), "psnr of same.npy: it is inf for "),
+        (("lat.npy", "lat2.npy"), "lat.npy holds no images"),
     ):
         with pytest.raises(ValueError, match=message):
-            command.command(
-                ("none", f"{one}.npy", f"{other}.npy", *gate, "--metrics", "python:my_metrics:psnr"), "score"
-            )
+            command.command(("none", *pair, *gate, "--metrics", "python:my_metrics:psnr"), "score")
