@@ -70,7 +70,6 @@ class Study:
     presets: ClassVar[Presets] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
-    gone: ClassVar[Mapping[str, str]] = {}  # options of earlier versions -> what to do instead
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, name_option(DATA_HELP, DATA_SETS)] = "mnist5k"
@@ -108,8 +107,6 @@ class Study:
     def check(self) -> None:
         """Gives equal values one form. ValueError for a value of a wrong type or range, or two that look the same."""
         check_fields(self)
-        if hasattr(self, "follow_up_settings"):
-            raise ValueError("follow_up_settings: it is gone; write class Mine(Grid), or start a second run")
         for name in filter(None, (self.data, self.images)):
             check_name(name)
         if self.network.startswith(BUILD):
