@@ -78,8 +78,8 @@ class Study:
     folder256:PATH."""
     network: Annotated[str, tyro.conf.arg(metavar="NAME|KIND:WHERE")] = "small"
     """small (mlp for points), paper (for GPUs) or build:MODULE:FUNCTION, your architecture, trained here; or
-    python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE, trained elsewhere; or exact, the closed form
-    for the training images."""
+    python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER, diffusers:ORG/NAME or checkpoint:FILE, trained elsewhere; or
+    exact, the closed form for the training images."""
     label: Annotated[int | Literal["balanced"] | None, option_help("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     train_images: int = 200_000
