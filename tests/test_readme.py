@@ -14,7 +14,7 @@ import pytest
 import tyro
 import warm
 from own_sweep import FILE, written
-from smoke import smoke
+from smoke import smoke, typed
 
 from bench.command import BenchOptions
 from diffusion_core.networks import PARAMETERISATIONS
@@ -162,7 +162,7 @@ def test_every_command_is_known(tmp_path: Path) -> None:
             tyro.cli(PARSED[command[3]], args=command[4:])
         else:
             known = (["python", "-m", "reports"], ["python", "-m", "experiments"])
-            assert command[:2] == ["pytest", "--benchmark"] or (command[:3] in known and command[3] != "report")
+            assert command[:2] == ["pytest", "--benchmark"] or command[:3] in known
             assert command[:3] != known[1] or command[3:] == ["--help"]
         seen.add(command[0])
     assert seen == {"make", "pip", "python", "pytest"}
@@ -179,6 +179,11 @@ def test_the_console_command_is_installed() -> None:
     done = subprocess.run([str(sigmabench), "beta", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: sigmabench beta")
     assert subprocess.run([str(sigmabench), "bta"], capture_output=True, check=False).returncode == 2
+
+
+def test_the_console_command_reaches_reports() -> None:
+    ended = typed("reports", "index", "--help", path="sigmabench")
+    assert ended.stdout.startswith("usage: sigmabench reports index")
 
 
 @pytest.mark.slow(5)
