@@ -81,26 +81,24 @@ import sys, types
 class SummaryWriter:
     def __init__(self, folder): print("folder", folder)
     __enter__, __exit__ = lambda self: self, lambda self, *error: None
-    def add_text(self, tag, text): print(tag, text)
-    def add_scalar(self, tag, value, step): print(tag, value, step)
+    def add_scalar(self, tag, value, step): print(tag, float(value), step)
 sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=SummaryWriter)
 """
 
 
 @pytest.mark.slow
-def test_the_recipe_for_tensorboard_writes_options_and_scores(tmp_path: Path) -> None:
+def test_the_recipe_for_tensorboard_writes_losses_and_scores(tmp_path: Path) -> None:
     """With a stand-in, since no extra brings tensorboard."""
     (code,) = (block for block in blocks("python") if block.startswith(BOARD))
-    assert len(code.splitlines()) <= 13
+    assert len(code.splitlines()) <= 14
     folder = tmp_path / "runs" / "beta-laptop"
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text('{"options": {"seeds": 2}}')
-    (folder / "table.csv").write_text("section,setting,train_seed,mmd,fd,seconds\nall,eta 0,3,0.5,2.0,7.0\n")
+    (folder / "table.csv").write_text("section,setting,train_seed,mmd,fd,train_loss\nall,eta 0,3,0.5,2.0,7.0\n")
     done = warm.run("-c", STAND_IN + code, cwd=tmp_path)
-    assert done.stdout.splitlines() == [
-        "folder runs/tensorboard/beta-laptop", 'run.json {"options": {"seeds": 2}}',
-        "all/eta 0/mmd 0.5 3", "all/eta 0/fd 2.0 3", "all/eta 0/seconds 7.0 3",
-    ]  # fmt: skip
+    first, *losses, mmd, fd, last = done.stdout.splitlines()
+    assert first == "folder runs/tensorboard" and [mmd, fd] == ["all/eta 0/mmd 0.5 3", "all/eta 0/fd 2.0 3"]
+    assert last == "all/eta 0/train_loss 7.0 3"
+    assert [int(line.split()[-1]) for line in losses] == [64, 128, 192, 256, 320] and losses[0].startswith("loss ")
 
 
 @pytest.mark.slow(15)
