@@ -45,7 +45,7 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "How fast is a sampling loop, beside others' and before? bench --sampler my_file:Mine",
     ),
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
-    "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
+    "reports": ("reports.cli", "Pages of finished runs: reports DIR; reports index FOLDER; reports publish DIR OUT"),
 }
 
 

@@ -26,8 +26,8 @@ LAST_LEVELS = (0.03, 0.3, 1.0)  # data standard deviations, each followed by a s
 LOWEST = 0.03  # last level without that step: at it nobody sees the noise that is left
 LOWEST_SEEN = 0.003  # where the features see it
 SCHEDULES_HELP = (
-    "Noise schedules that compete: {names}. Each with all last levels, unless the text has its ends: "
-    "'karras(rho=5, sigma_min=0.05, end=0)'; end=0 is the step to 0."
+    "Noise schedules that compete: {names}; your own class, 'my_file:Mine(2)'. Each with all last levels, unless the "
+    "text has its ends: 'karras(rho=5, sigma_min=0.05, end=0)'; end=0 is the step to 0."
 )
 SAMPLERS_HELP = "Samplers that compete: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 ScheduleNames = Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)]
@@ -69,7 +69,8 @@ class Candidates(ExploringStudy):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
-        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.schedules)}
+        names = (split_call(text)[0] for text in self.schedules)
+        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in names if name in SCHEDULES}
         kinds |= {type(sampler).label: type(sampler) for sampler in map(read_sampler, self.sampler_names)}
         return {**super().provenance, "formulas": read_formulas(kinds)}
 

@@ -75,8 +75,6 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
     if {"-h", "--help"} & {*arguments}:
         print(short_help(prog, kind, preset))
         raise SystemExit(0)
-    for name in sorted(typed_names(arguments) & kind.gone.keys()):
-        raise ValueError(f"{name}: {kind.gone[name]}")
     arguments = ["--help" if word == "--help-all" else word for word in arguments]
     typed: CommandLine[Study] = tyro.cli(
         CommandLine[kind],  # type: ignore[valid-type]  # known when it runs

@@ -37,7 +37,9 @@ from experiments.user.parsing import parse_noise
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-TRAIN_NOISE_HELP = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
+TRAIN_NOISE_HELP = (
+    "Noise distributions of training: {names}; 'log-normal(-0.507, 1.2)'; your own class, 'my_file:Mine(2)'."
+)
 WEIGHTS = "Weights of the loss: {names}."
 NAMED = ("edm", "edm2", "jit", "sd3")  # as others train; flow-uniform is near sd3
 GENERAL = ("log-normal", "log-logistic", "logit-normal")  # forms of these, which need no row of their own
@@ -111,7 +113,7 @@ class NoiseLevels(ExploringStudy):
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each distribution, weighting and output, which is the first part of its docstring."""
         distributions = (text.partition("(")[0].strip() for text in self.train_noise)
-        kinds: dict[str, Any] = {name: NOISE_DISTRIBUTIONS[name] for name in distributions}
+        kinds: dict[str, Any] = {name: NOISE_DISTRIBUTIONS[name] for name in distributions if ":" not in name}
         kinds |= {name: WEIGHTINGS[name] for name in self.weightings}
         kinds |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
         return {**super().provenance, "formulas": read_formulas(kinds)}

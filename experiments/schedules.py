@@ -18,8 +18,6 @@ from experiments.run.compare import DEFAULT, Chosen, Duel, duel_defaults, duel_f
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Presets
 from reports.schema import AT_LARGEST
 
-LAST_LEVELS_GONE = "it is gone; give --last-levels, or a schedule its own: 'karras(sigma_min=0.05)'"
-
 
 @dataclass(frozen=True)
 class Schedules(Candidates):
@@ -50,8 +48,6 @@ class Schedules(Candidates):
         '--schedules geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two of each",
         "--schedules karras vp --last-levels 0.01 0.03 0.1 --etas 0 1": "where should the last step to 0 begin?",
     }
-
-    gone: ClassVar[Mapping[str, str]] = {"sigma_min": LAST_LEVELS_GONE}
 
     def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
         """And the chosen of more evaluations against those of the fewest, and of fewer against the largest default."""

@@ -44,10 +44,12 @@ from experiments.run.study import ExploringStudy, Study
 from experiments.user.imports import OWN, import_own, is_pretrained, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
-TRAIN_NOISE_HELP = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
+TRAIN_NOISE_HELP = (
+    "Noise distribution of training: {names}; 'log-uniform(0.03, 100)'; your own class, 'my_file:Mine(2)'."
+)
 OUTPUTS = "Meaning of the network's output: {names}."
 RECIPES = "that of --recipe"
-SCHEDULES_HELP = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
+SCHEDULES_HELP = "Noise schedule: {names}; your own class, 'my_file:Mine(2)'. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}; your own class, 'my_file:Mine(eta=0.5)'. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("train_noise", "weighting", "parameterisation", "stable_above", "stratified")
 

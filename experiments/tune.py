@@ -25,7 +25,6 @@ from experiments.run.compare import Chosen, Duel, duel_defaults
 from experiments.run.options import option_help
 from experiments.run.setting import Setting, read_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Notify, Presets
-from experiments.schedules import LAST_LEVELS_GONE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -97,7 +96,6 @@ class Tune(Candidates):
     lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
-    gone: ClassVar[Mapping[str, str]] = {"sigma_min": LAST_LEVELS_GONE}
     export: Annotated[tuple[Library, ...] | None, option_help("LIBRARY [LIBRARY ...]", "all that apply")] = None
     """Code to write besides settings.json, which is json: torch, diffusers."""
 

@@ -14,7 +14,7 @@ import pytest
 import tyro
 import warm
 from own_sweep import FILE, written
-from smoke import smoke
+from smoke import smoke, typed
 
 from bench.command import BenchOptions
 from diffusion_core.networks import PARAMETERISATIONS
@@ -81,26 +81,24 @@ import sys, types
 class SummaryWriter:
     def __init__(self, folder): print("folder", folder)
     __enter__, __exit__ = lambda self: self, lambda self, *error: None
-    def add_text(self, tag, text): print(tag, text)
-    def add_scalar(self, tag, value, step): print(tag, value, step)
+    def add_scalar(self, tag, value, step): print(tag, float(value), step)
 sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=SummaryWriter)
 """
 
 
 @pytest.mark.slow
-def test_the_recipe_for_tensorboard_writes_options_and_scores(tmp_path: Path) -> None:
+def test_the_recipe_for_tensorboard_writes_losses_and_scores(tmp_path: Path) -> None:
     """With a stand-in, since no extra brings tensorboard."""
     (code,) = (block for block in blocks("python") if block.startswith(BOARD))
-    assert len(code.splitlines()) <= 13
+    assert len(code.splitlines()) <= 14
     folder = tmp_path / "runs" / "beta-laptop"
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text('{"options": {"seeds": 2}}')
-    (folder / "table.csv").write_text("section,setting,train_seed,mmd,fd,seconds\nall,eta 0,3,0.5,2.0,7.0\n")
+    (folder / "table.csv").write_text("section,setting,train_seed,mmd,fd,train_loss\nall,eta 0,3,0.5,2.0,7.0\n")
     done = warm.run("-c", STAND_IN + code, cwd=tmp_path)
-    assert done.stdout.splitlines() == [
-        "folder runs/tensorboard/beta-laptop", 'run.json {"options": {"seeds": 2}}',
-        "all/eta 0/mmd 0.5 3", "all/eta 0/fd 2.0 3", "all/eta 0/seconds 7.0 3",
-    ]  # fmt: skip
+    first, *losses, mmd, fd, last = done.stdout.splitlines()
+    assert first == "folder runs/tensorboard" and [mmd, fd] == ["all/eta 0/mmd 0.5 3", "all/eta 0/fd 2.0 3"]
+    assert last == "all/eta 0/train_loss 7.0 3"
+    assert [int(line.split()[-1]) for line in losses] == [64, 128, 192, 256, 320] and losses[0].startswith("loss ")
 
 
 @pytest.mark.slow(15)
@@ -145,7 +143,7 @@ def test_every_command_is_known(tmp_path: Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     seen = set()
-    for name in ("my_sweep.py", "my_classes.py", "my_grid.py"):
+    for name in ("my_sweep.py", "my_grid.py"):
         (tmp_path / name).write_text(next(block for block in blocks("python") if block.startswith(f"# {name}")))
     for command in commands():
         if command[0] == "make":
@@ -162,7 +160,7 @@ def test_every_command_is_known(tmp_path: Path) -> None:
             tyro.cli(PARSED[command[3]], args=command[4:])
         else:
             known = (["python", "-m", "reports"], ["python", "-m", "experiments"])
-            assert command[:2] == ["pytest", "--benchmark"] or (command[:3] in known and command[3] != "report")
+            assert command[:2] == ["pytest", "--benchmark"] or command[:3] in known
             assert command[:3] != known[1] or command[3:] == ["--help"]
         seen.add(command[0])
     assert seen == {"make", "pip", "python", "pytest"}
@@ -179,6 +177,11 @@ def test_the_console_command_is_installed() -> None:
     done = subprocess.run([str(sigmabench), "beta", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: sigmabench beta")
     assert subprocess.run([str(sigmabench), "bta"], capture_output=True, check=False).returncode == 2
+
+
+def test_the_console_command_reaches_reports() -> None:
+    ended = typed("reports", "index", "--help", path="sigmabench")
+    assert ended.stdout.startswith("usage: sigmabench reports index")
 
 
 @pytest.mark.slow(5)
@@ -222,10 +225,10 @@ def test_smoke_then_report(quickstart: Path) -> None:
     html = (quickstart / "runs" / "beta-smoke" / "report.html").read_text()
     assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
     few = "{'recipe': 'plain', 'train_images': 64, 'n_samples': 40, 'seeds': 1}"  # not the usual
-    for name, longest in (("my_sweep.py", 25), ("my_classes.py", 40)):
-        (own,) = (block for block in blocks("python") if block.startswith(f"# {name}\n"))
-        assert len(own.splitlines()) <= longest
-        (quickstart / name).write_text(f"{own}    presets = {{'smoke': {few}}}\n")
+    (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
+    assert len(own.splitlines()) <= 25
+    (quickstart / "my_sweep.py").write_text(f"{own}    presets = {{'smoke': {few}}}\n")
+    write_parts(quickstart)
     for command in wanted:
         done = warm.run(*command[1:], cwd=quickstart, drawn=True)
         assert done.returncode == 0, done.stderr
@@ -238,6 +241,37 @@ def test_smoke_then_report(quickstart: Path) -> None:
     report = (quickstart / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert "\n# Does a network trained on wider noise levels want more noise put back?\n" in report
     assert "Trained on wide noise" in report and "heun" in report and "A/A test" in report
+
+
+def write_parts(folder: Path, right: str = "", wrong: str = "") -> None:
+    """The files that show parts of one's own, with a text in place of another, and the images that one makes."""
+    for file in SHOWN.glob("my_*.py"):
+        (folder / file.name).write_text(file.read_text().replace(right, wrong))
+    assert warm.run("-c", "import runpy; runpy.run_path('my_images.py')", cwd=folder).returncode == 0
+
+
+PARTS = {  # part -> what is changed in its file, so that the error of its row is printed, and the option that names it
+    "schedule": ("-1, -1", "0, -1", "--schedule"),
+    "noise distribution": ("return x -", "return 1 + x -", "--train-noise"),
+    "sampler": ("yield x", "yield x + x.clone().normal_()", "--sampler"),
+    "architecture": (" + self.level(c[:, None])[..., None, None]", "", "--network"),
+    "images": (":32]", ":30]", "--data"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_ones_own_is_typed_as_the_table_says_and_a_wrong_one_is_refused(part: str, tmp_path: Path) -> None:
+    right, wrong, option = PARTS[part]
+    (row,) = re.findall(rf"^\| {part} \|.+`(.+)` \| `(.+)` \|$", DOCUMENTS[ROOT / "docs" / "sweeps.md"], re.MULTILINE)
+    (name, *words), error = shlex.split(row[0]), row[1]
+    write_parts(tmp_path, right, wrong)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        parse(name, words, "experiments")
+    typed = ["run", "--preset", "smoke", "--precision", "fp32", "--threads", "1", option, words[-1]]
+    done = warm.run("-m", "experiments", *typed, cwd=tmp_path)
+    assert done.returncode == 2 and error in done.stderr, done.stderr
 
 
 @pytest.mark.slow(30)

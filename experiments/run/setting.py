@@ -42,7 +42,7 @@ class Schedule:
 
     @property
     def name(self) -> str:
-        return parsing.format_call(self.rule if type(self) is Schedule else type(self).__name__, self.options)
+        return parsing.format_call(self.rule if type(self) is Schedule else type(self).__name__, self.options, self)
 
     def sigmas(self) -> Sigmas:
         rule = SCHEDULES[one_of("schedule", self.rule, SCHEDULES)]
@@ -65,13 +65,16 @@ def read_schedule(
 ) -> tuple[Schedule, bool]:
     """The schedule that a text names, such as "karras(rho=5, sigma_max=20, end=0)", and whether a last step goes to 0.
 
-    `n_steps` is without that step; the text may have other ends. `data_std` and errors: as in `parsing.parse_noise`.
+    It may be a user's class, "my_file:Mine(2)". `n_steps` is without that step; the text may have other ends.
+    `data_std` and errors: as in `parsing.parse_noise`.
     """
-    name, options = parsing.parse_schedule(text, data_std)
+    table = parsing.with_own("schedule", text, SCHEDULES, Schedule)
+    name, options = parsing.parse_schedule(text, data_std, table)
     final = options.pop("end", None) is not None
-    sigma_max = options.pop("sigma_max", sigma_max)
-    sigma_min = options.pop("sigma_min", sigma_min)
-    return Schedule(name, n_steps, sigma_max, sigma_min, tuple(options.items())), final
+    size = (n_steps, options.pop("sigma_max", sigma_max), options.pop("sigma_min", sigma_min))
+    if table is SCHEDULES:
+        return Schedule(name, *size, tuple(options.items())), final
+    return parsing.make(f"schedule={text!r}", table[name], Schedule.rule, *size, **options), final
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:

@@ -70,7 +70,6 @@ class Study:
     presets: ClassVar[Presets] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
-    gone: ClassVar[Mapping[str, str]] = {}  # options of earlier versions -> what to do instead
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, name_option(DATA_HELP, DATA_SETS)] = "mnist5k"
@@ -79,8 +78,8 @@ class Study:
     folder256:PATH."""
     network: Annotated[str, tyro.conf.arg(metavar="NAME|KIND:WHERE")] = "small"
     """small (mlp for points), paper (for GPUs) or build:MODULE:FUNCTION, your architecture, trained here; or
-    python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE, trained elsewhere; or exact, the closed form
-    for the training images."""
+    python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER, diffusers:ORG/NAME or checkpoint:FILE, trained elsewhere; or
+    exact, the closed form for the training images."""
     label: Annotated[int | Literal["balanced"] | None, option_help("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     train_images: int = 200_000
@@ -108,8 +107,6 @@ class Study:
     def check(self) -> None:
         """Gives equal values one form. ValueError for a value of a wrong type or range, or two that look the same."""
         check_fields(self)
-        if hasattr(self, "follow_up_settings"):
-            raise ValueError("follow_up_settings: it is gone; write class Mine(Grid), or start a second run")
         for name in filter(None, (self.data, self.images)):
             check_name(name)
         if self.network.startswith(BUILD):

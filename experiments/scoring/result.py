@@ -20,6 +20,7 @@ PAIRS = {
     "none": "no pairs: the sets are independent",
 }
 MMD = "MMD x1000"  # a column, which people type in Python
+OF_MMD = ("difference", "low", "high", "se", "value_a", "value_b", "detectable")  # in its unit
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Scores:
 
     @property
     def differences(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
-        """By set and metric its difference from the first set, a column of contrasts.csv each; and its copies."""
+        """By set and metric its difference from the first set, raw columns of contrasts.csv; and its copies."""
         tables = self.spaces[0].tables
         first = tables["table.csv"][0]["setting"]
         return _by_metric([row for row in tables["contrasts.csv"] if row["b"] == first], "a")
@@ -65,10 +66,12 @@ class Scores:
 
     @property
     def difference(self) -> SimpleNamespace:
-        """The second set minus the first in the deciding distance: difference, low, high, verdict, p_value and more."""
+        """The second set minus the first in MMD ×1000, as printed: difference, low, high, verdict, p_value and more."""
         if not self.differences:
             raise ValueError("difference: there is one set only, so nothing is compared; its distances are in `values`")
-        return next(iter(self.differences.values()))[JUDGE]
+        row = vars(next(iter(self.differences.values()))[JUDGE])
+        shown = {name: 1000 * row[name] for name in OF_MMD if row[name] is not None}
+        return SimpleNamespace(**{**row, **shown, "metric": MMD})
 
     @property
     def best(self) -> tuple[str, ...]:

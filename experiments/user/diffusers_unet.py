@@ -1,10 +1,12 @@
-"""A UNet2DModel saved by diffusers, read from its folder and put behind the adapter `vp`.
+"""A UNet2DModel saved by diffusers, read from its folder or the Hugging Face hub and put behind the adapter `vp`.
 
-Nothing is downloaded, and no pickle is read. diffusers is the extra `peers`.
+No pickle is read or downloaded. diffusers is the extra `peers`.
 """
 
 import importlib
+import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from experiments.user.json_io import read_json
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' names and ours
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 NO_SIGNAL = 2**-24  # the abar that some schedulers of diffusers put in place of 0
+HUB_FILES = ["*.json", "diffusion_pytorch_model*.safetensors", "unet/*.safetensors"]  # that are fetched
 LATENT = ("vae", "vqvae")  # pipelines with one of these denoise a latent code, not pixels
 Config = dict[str, Any]
 
@@ -34,6 +37,29 @@ class DiffusersFolder:
     files: list[Path]  # all that determine the model; others, such as a README, do not
 
 
+@cache
+def find_folder(name: str) -> Path:
+    """The folder of this name; if there is none, that of ORG/NAME on the hub, or in its cache, as diffusers has it.
+
+    ValueError if the hub cannot be asked and the cache lacks it, or there is no such repository.
+    """
+    path = Path(name).expanduser()
+    if path.exists() or not re.fullmatch(r"[\w.-]*\w/[\w.-]+", name):
+        return path
+    hub = _import("huggingface_hub")
+    with user_code_errors(
+        f"diffusers:{name}: there is no such folder, nor a copy from the Hugging Face hub", ValueError
+    ):
+        return Path(hub.snapshot_download(name, allow_patterns=HUB_FILES))
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
+
+
 def find(root: Path) -> DiffusersFolder:
     """The network and scheduler saved in `root`, a UNet2DModel folder or a pipeline folder. diffusers is not needed.
 
@@ -41,10 +67,7 @@ def find(root: Path) -> DiffusersFolder:
     """
     path = _first(root / "unet" / "config.json", root / "config.json")
     if path is None:
-        how = "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
-        raise ValueError(
-            f"diffusers:{root}: no network is there. Nothing is fetched: save a model there first, with {how}"
-        )
+        raise ValueError(f"diffusers:{root}: no network is there; save one with save_pretrained, or give ORG/NAME")
     config = read_json(path)
     if config.get("_class_name") != "UNet2DModel":
         raise ValueError(f"{path}: _class_name={config.get('_class_name')!r}, but it must be 'UNet2DModel'")
@@ -91,10 +114,7 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
     embedding = folder.config.get("time_embedding_type", "positional")
     if embedding != "positional":  # fourier takes sigma itself
         raise ValueError(f"{root}: time_embedding_type={embedding!r}: it must be 'positional'")
-    try:
-        diffusers = importlib.import_module("diffusers")
-    except ImportError as error:
-        raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
+    diffusers = _import("diffusers")
     with user_code_errors(f"{root}: diffusers cannot load it", ValueError):
         prediction, abar = _process(diffusers, folder.scheduler or {"_class_name": "DDPMScheduler"})
         unet, report = diffusers.UNet2DModel.from_pretrained(

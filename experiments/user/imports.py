@@ -22,7 +22,7 @@ BUILD = "build:"  # before module:function, which makes an architecture to be tr
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")  # of a network that people bring
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
-REMEDY = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
+REMEDY = "write it at the top of a module as `@dataclass(frozen=True) class NAME(BASE): ...`, each parameter a field"
 MISSING = object()
 TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 

@@ -9,7 +9,8 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
@@ -22,59 +23,68 @@ if TYPE_CHECKING:
 
 COMMA = re.compile(r",(?![^(]*\))")  # that is in no bracket
 ENDS = ("sigma_max", "sigma_min", "end")  # of a schedule
+OF_SCHEDULE = 5  # fields of a `Schedule`, before those of a user's subclass
 Table = Mapping[str, Callable[..., Any]]
+T = TypeVar("T")
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
 
 def parse_noise(text: str, data_std: float) -> "NoiseDistribution":
-    """The noise distribution that `text` names, such as "log-uniform(0.03, 100)".
+    """The noise distribution that `text` names, such as "log-uniform(0.03, 100)", or a user's class, "my_file:Mine(2)".
 
-    `data_std`: of the data scaled to [-1, 1], on which vp and ddpm are defined. ValueError for an unknown name, or
-    parameters that do not suit it.
+    `data_std`: of the data scaled to [-1, 1], on which vp and ddpm are defined. ValueError for an unknown name,
+    parameters that do not suit it, and for a user's class that is no `NoiseDistribution` or raises an error.
     """
-    name, options = parse_call("train_noise", text, NOISE_DISTRIBUTIONS)
+    from diffusion_core.noise import NoiseDistribution
+
+    table = with_own("train_noise", text, NOISE_DISTRIBUTIONS, NoiseDistribution)
+    name, options = parse_call("train_noise", text, table)
     if name in ON_PIXELS:
         options = {"data_std": data_std} | options
-    return NOISE_DISTRIBUTIONS[name](**options)
+    return make(f"train_noise={text!r}", table[name], **options)
 
 
 def parse_sampler(text: str) -> "Sampler":
-    """The sampler that `text` names, such as "euler(eta=1)", or a user's class, such as "my_file:ERSDE2(eta=0.5)".
-
-    Errors as in `parse_noise`, and ValueError if there is no such class, or if it raises an error.
-    """
-    name, bracket, rest = text.strip().partition("(")
-    if ":" in name:
-        kind = load_sampler_class(name)
-        _, options = parse_call("sampler", text, {name: kind})
-        with imports.user_code_errors(f"sampler={text!r}"):
-            return kind(**options)
-    usual = SYNONYMS.get(name, {})
-    name, options = parse_call("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
-    return SAMPLERS[name](**(usual | options))
-
-
-def load_sampler_class(name: str) -> "type[Sampler]":
-    """The class at module:Class. ValueError if it is no `Sampler` whose parameters are fields."""
+    """The sampler that `text` names, such as "euler(eta=1)", or a user's class. Errors as in `parse_noise`."""
     from diffusion_core.samplers.base import Sampler
 
-    kind = imports.load_object(name, may_be_class=True)
-    if isinstance(kind, type) and issubclass(kind, Sampler) and "__dataclass_params__" in vars(kind):
-        return kind
-    raise ValueError(f"sampler={name!r}: it must be a class of samplers; {imports.REMEDY}")
+    name, bracket, rest = text.strip().partition("(")
+    usual = SYNONYMS.get(name, {})
+    table = with_own("sampler", name, SAMPLERS, Sampler)
+    name, options = parse_call("sampler", ("euler" if usual else name) + bracket + rest, table)
+    return make(f"sampler={text!r}", table[name], **(usual | options))
 
 
-def parse_schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
+def make(what: str, kind: Callable[..., T], *values: Any, **options: Any) -> T:
+    """An instance. ValueError, which names `what`, for anything that a user's class raises."""
+    with imports.user_code_errors(what):
+        return kind(*values, **options)
+
+
+def with_own(option: str, text: str, table: Table, base: type) -> Table:
+    """The table, or one with the class that `text` names as module:Class. ValueError if it is no such dataclass."""
+    name, _, _ = text.strip().partition("(")
+    if ":" not in name:
+        return table
+    kind = imports.load_object(name, of=f"{option}=", may_be_class=True)
+    if isinstance(kind, type) and issubclass(kind, base) and "__dataclass_params__" in vars(kind):
+        return {name: kind}
+    remedy = imports.REMEDY.replace("BASE", base.__name__)
+    raise ValueError(f"{option}={name!r}: it must be a subclass of {base.__name__}; {remedy}")
+
+
+def parse_schedule(text: str, data_std: float, table: Table = SCHEDULES) -> tuple[str, dict[str, float]]:
     """Name and options of the schedule that `text` names, such as "karras(rho=5)". Errors as in `parse_noise`.
 
-    Options may also be ENDS: sigma_max and sigma_min of the schedule, and end=0 for a last step to 0.
+    Options may also be ENDS: sigma_max and sigma_min of the schedule, and end=0 for a last step to 0. `table`: with
+    a user's class, if it is not SCHEDULES.
     """
-    name, options = parse_call("schedule", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
+    name, options = parse_call("schedule", text, table, skip=3 if table is SCHEDULES else OF_SCHEDULE, more=ENDS)
     if ends := sorted(set(options) & {*ENDS[:2]} if name in OWN_ENDS else ()):
         raise ValueError(f"schedule={text!r}: {name} sets its own ends, so {ends[0]} cannot be given")
     if options.get("end", 0.0) != 0:
         raise ValueError(f"schedule={text!r}: end={options['end']:g}: it must be 0, for a last step to 0")
-    if "data_std" in inspect.signature(SCHEDULES[name]).parameters:
+    if "data_std" in inspect.signature(table[name]).parameters:
         options = {"data_std": data_std} | options
     return name, dict(sorted(options.items()))
 
@@ -122,7 +132,9 @@ def _number(node: ast.expr) -> float:
     return value
 
 
-def format_call(name: str, options: Iterable[tuple[str, float]]) -> str:
-    """A name with its options, in the form that `parse_call` reads."""
-    inside = ", ".join(f"{key}={value:g}" for key, value in options)
+def format_call(name: str, options: Iterable[tuple[str, float]], own: Any = None) -> str:
+    """A name with its options, in the form that `parse_call` reads. `own`: a schedule, whose own fields follow."""
+    fields_of_own = fields(own)[OF_SCHEDULE:] if own else ()
+    options = [*options, *((field.name, getattr(own, field.name)) for field in fields_of_own)]
+    inside = ", ".join(f"{key}={f'{value:g}' if isinstance(value, float) else value}" for key, value in options)
     return f"{name}({inside})" if inside else name

@@ -1,7 +1,7 @@
 """Models trained elsewhere, behind the model contract `eps = model(x, sigma)` with sigma in data standard deviations.
 
 python:package.module:function   any callable that keeps the contract
-diffusers:PATH                   a folder saved by diffusers, see `diffusers_unet.py`
+diffusers:PATH                   a folder saved by diffusers, or ORG/NAME on the hub, see `diffusers_unet.py`
 checkpoint:PATH                  a network trained here: a file networks/ID.safetensors of a store
 """
 
@@ -91,7 +91,8 @@ def describe(source: str, label: Labels = None) -> str:
     else:
         config = _checkpoint_config(root)
         kind_of_network = f"{config['network']}, {config['parameterisation']}"
-    return f"{kind}:{root.resolve().name} ({kind_of_network})"
+    name = root.resolve().name if Path(rest).expanduser().exists() else rest
+    return f"{kind}:{name} ({kind_of_network})"
 
 
 def notes(source: str) -> list[str]:
@@ -129,7 +130,7 @@ def _split(source: str) -> tuple[str, str, Path]:
     kind, _, rest = source.partition(":")
     if kind not in ("python", "diffusers", "checkpoint") or not rest:
         raise ValueError(f"source={source!r}: unknown spelling; it must be one of {', '.join(SPELLINGS)}")
-    return kind, rest, Path(rest).expanduser()
+    return kind, rest, diffusers_unet.find_folder(rest) if kind == "diffusers" else Path(rest).expanduser()
 
 
 def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:

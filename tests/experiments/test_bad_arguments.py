@@ -51,7 +51,6 @@ EXPERIMENTS = {
         (["--explore-networks", "0", "--choices", "none"], "error: explore_networks=0: then nothing chooses; it needs"),
     ],
     "schedules": [
-        (["--sigma-min", "0.1"], "error: sigma_min: it is gone; give --last-levels, or a schedule its own: 'karras("),
         (["--last-levels", "0.3", "30"], "error: last_levels=30: it must be above 0 and below sigma_max=30"),
         (["--last-levels", "0.3", "0.3"], "error: last_levels: 0.3 is given twice, or differs too little to be told"),
         (["--last-levels", "0.3", "--schedules", "karras(sigma_min=1)"], "has sigma_min of its own; give one of them"),

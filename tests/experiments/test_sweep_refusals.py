@@ -100,7 +100,6 @@ REFUSED = {
     "TypeError: cannot inherit non-frozen dataclass from a frozen": FILE.replace(ASKED, "@dataclass\nclass Asked"),
     "data=5: it must be a text": study("presets = {'gpu': {'data': 5}}"),
     "batch_size=64.5: it must be a whole number": study("presets = {'smoke': {'batch_size': 64.5}}"),
-    "follow_up_settings: it is gone; write class Mine(Grid)": study("follow_up_settings = None"),
     "json is an option of all experiments; give the field another name": study("json: int = 3"),
 }  # fmt: skip
 

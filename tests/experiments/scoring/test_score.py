@@ -73,9 +73,10 @@ def test_two_sets_from_python(folders: Path) -> None:
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
     sets, differences = scores.frame()
     assert list(sets["set"]) == ["a", "b", "120 real images"]
-    judged = [1000 * getattr(scores.difference, name) for name in ("difference", "low", "high")]
+    judged = [getattr(scores.difference, name) for name in ("difference", "low", "high")]
     assert list(differences.iloc[0]) == ["digits", "b", "a", *judged, "better"]
     text = str(scores)
+    assert scores.difference.se == 1000 * scores.differences["b"]["mmd"].se
     assert f"{judged[0]:.3f}" in text and "images of the same name are compared in pairs" in text and "nan" not in text
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 from torch import Tensor
 
 from diffusion_core import adapters
@@ -103,6 +104,30 @@ def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4)
     difference = ((mine - reference).abs().amax((1, 2, 3, 4)) / reference.abs().amax((1, 2, 3, 4))).max().item()
     print(f"{name}: largest relative difference {difference:.1e}")
     assert difference < tolerance
+
+
+HUB = """
+from experiments.user.pretrained import describe, fingerprint
+print(describe("diffusers:org/tiny"), fingerprint("diffusers:org/tiny"))
+fingerprint("diffusers:org/none")
+"""
+
+
+@pytest.mark.slow
+def test_a_name_of_the_hub_is_read_from_its_cache(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save()
+    repository = tmp_path / "hub" / "models--org--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = warm.run("-c", HUB)
+    assert done.stdout == f"diffusers:org/tiny (UNet2DModel) {fingerprint(f'diffusers:{folder}')}\n"
+    assert (
+        "ValueError: diffusers:org/none: there is no such folder, nor a copy from the Hugging Face hub: Local"
+        in done.stderr
+    )
 
 
 @pytest.mark.slow
@@ -295,8 +320,8 @@ def test_a_folder_that_does_not_suit_is_refused(
 
 @pytest.mark.parametrize("function", [fingerprint, describe, notes], ids=lambda function: function.__name__)
 def test_a_folder_that_holds_no_model_is_refused(save: Save, function: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"no network is there\. Nothing is fetched"):
-        function("diffusers:google/ddpm-cifar10-32")
+    with pytest.raises(ValueError, match="no network is there; save one with save_pretrained, or"):
+        function(f"diffusers:{__file__}")
     folder = save()
     with pytest.raises(ValueError, match="part of a pipeline; name the folder above it"):
         function(f"diffusers:{folder / 'unet'}")

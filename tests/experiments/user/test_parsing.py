@@ -13,8 +13,10 @@ from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.registry import ON_PIXELS
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from experiments.noise_levels import NoiseLevels
 from experiments.run.identity import identity
 from experiments.run.setting import Schedule, Setting, read_schedule
+from experiments.schedules import Schedules
 from experiments.user.imports import TEXTS
 from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 
@@ -48,7 +50,7 @@ def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data() ->
 
 OWN = """
 from dataclasses import dataclass
-from experiments import Euler, Sampler
+from experiments import Euler, LogNormal, Sampler, Schedule
 
 @dataclass(frozen=True)
 class Mine(Euler):
@@ -60,6 +62,15 @@ class Bare(Euler): ...
 @dataclass(frozen=True)
 class Raises(Euler):
     def __post_init__(self): raise KeyError("eta")
+
+@dataclass(frozen=True)
+class Levels(Schedule):
+    power: float = 2
+    def sigmas(self): return tuple(self.sigma_max / (step + 1) ** self.power for step in range(self.n_steps + 1))
+
+@dataclass(frozen=True)
+class Noise(LogNormal):
+    p_std: float = 3
 
 number = 3
 """
@@ -85,12 +96,27 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
     assert identity(Setting("one", Schedule(), parse_sampler("own_samplers:Mine"))) != first[0]
 
 
+def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_own(tmp_path, monkeypatch)
+    levels, to_zero = read_schedule("own_samplers:Levels(3, sigma_max=8, end=0)", 2, 1.0)
+    assert to_zero and levels.name == "Levels(power=3)" and levels.sigmas() == (8.0, 1.0, 8 / 27)
+    assert parse_noise("own_samplers:Noise(p_std=2)", 1.0).name == "noise(-0.507, 2)"
+    for study in (Schedules(schedules=("own_samplers:Levels",)), NoiseLevels(train_noise=("own_samplers:Noise",))):
+        assert study.provenance["formulas"]
+    ids = identity(levels), identity(parse_noise("own_samplers:Noise", 1.0))
+    write_own(tmp_path, monkeypatch, f"{OWN}# edited")
+    edited = read_schedule("own_samplers:Levels(3, sigma_max=8)", 2, 1.0)[0], parse_noise("own_samplers:Noise", 1.0)
+    assert not {*ids} & {*map(identity, edited)}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("own_samplers:Mine(b=1)", "the parameters of own_samplers:Mine are eta"),
-        ("own_samplers:Bare", "sampler='own_samplers:Bare': it must be a class of samplers; write it at the top of a"),
-        ("own_samplers:dataclass", "it must be a class of samplers"),
+        ("own_samplers:Bare", "sampler='own_samplers:Bare': it must be a subclass of Sampler; write it at the top"),
+        ("own_samplers:dataclass", "it must be a subclass of Sampler"),
         ("own_samplers:number", "number is a int, but it must be"),
         ("own_samplers:Raises(0.5)", r"sampler='own_samplers:Raises\(0.5\)': KeyError: 'eta'"),
         ("own_samplers:Absent", "own_samplers:Absent: own_samplers defines no 'Absent'"),
