@@ -73,7 +73,7 @@ def compose_page(
     pictures = settings.show_pictures(result, before, after)
     aside = ""
     if len(pictures) > 2:
-        aside = "The first sixteen of each."
+        aside = "The first of each."
         if before[0]["sample_seed"] == after[0]["sample_seed"]:
             aside += f" “{before[1]}” and “{after[1]}” start from the same noise: compare them place by place."
         if result.unit == "point":

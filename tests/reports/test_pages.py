@@ -560,6 +560,22 @@ def test_noise_levels_answers_for_the_levels_first_and_for_weights_beside(chosen
     assert questions == ["sampled with eta 0, weights", "sampled with eta 0, noise levels"]
 
 
+def test_noise_levels_shows_the_picture_and_the_code_of_what_is_advised(chosen: Make) -> None:
+    levels, other = ({"choice": name, "eta_a": 0, "budget": ""} for name in ("train_noise", "parameterisation"))
+    directory = chosen({(66, "m"): (-4.0, "better", other), (66, "x"): (-0.5, NOTHING[1], levels)}, "noise_levels")
+    table = pd.read_csv(directory / "table.csv").assign(weighting="karras", train_noise="edm", p_mean=0, p_std=1)
+    table["parameterisation"] = table["setting"].map({"m": "mixture-input"}).fillna("preconditioned")
+    table.to_csv(directory / "table.csv", index=False)
+    pictures = table.groupby("setting")["samples_id"].first()
+    (directory / "images" / f"{pictures['m']}.png").unlink()  # then the four of the table are shown
+    page = read_page(directory)
+    assert page.lead == "No change of noise levels is confirmed to help."
+    assert page.advice.endswith(f"(--parameterisations mixture-input). With m, {SIZE}.")
+    shown = [(picture.title, picture.name) for picture in page.pictures]
+    assert shown == [("Default", pictures["base"]), ("Use", f"{pictures['m']}-4")]
+    assert dict(page.facts)["In your code"].text.startswith("mixture = TiedMixture.fit(images)")
+
+
 def test_a_page_says_that_nothing_was_confirmed(sweep: Make) -> None:
     page = read_page(sweep({"8 evaluations": {"base": BASE, "x": BETTER}}, "schedules"))
     assert page.lead == WON and page.caveats[0] == "What was chosen was not confirmed."
