@@ -220,9 +220,8 @@ def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -
         change, interval = difference(row)
         columns[row["budget"]] = (row["verdict"], [row["a"], change, interval])
         for side, name in (("b", f"default: {row['b']}"), ("a", "chosen")):
-            end = settings.format_scores(result, find_setting(every, row, side))
-            values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"])
-            points.append({"curve": name, "nfe": row["budget"], **values, "end": end, "explored": math.nan})
+            values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"]) | {"explored": math.nan}
+            points.append({"curve": name, "nfe": row["budget"], **values, "row": find_setting(every, row, side)})
     title = TITLES.get(result.info["experiment"], "The chosen settings against the default")
     note = f"Below: the chosen setting, and its difference from the default, with its {percent(row['level'])} interval."
     return contrast.draw_curves(result, title, pd.DataFrame(points), columns, note)

@@ -205,6 +205,8 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     heights = [dot[1] for dot in having.dots]
     assert [y for _, y in having.corners] == [y for y in heights for _ in "12"], "steps from dot to dot"
     assert heights[0] < heights[2] < heights[1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
+    shown = "with 66, 66 evaluations: MMD ×1000 5.6 (FD 5.6); interval 9.0 to 11.0; visible noise 0.000"
+    assert having.titles[2] == shown and f'title="{shown}"' in (directory / "report.html").read_text(encoding="utf-8")
     assert len(having.explored) == 6, "networks that chose saw as many images"
     assert page.curves.columns[0] == ("8", "no difference detected", ["no difference detected", "−0.7", "−1.7 to 0.3"])
     assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
