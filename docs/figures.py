@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from diffusion_core import load
 from reports.figures import draw_curves, style, svg
@@ -28,6 +28,7 @@ PUBLISHED = DOCS.parent / "reports" / "published"
 COLORS = sns.color_palette("colorblind")
 BLUE, ORANGE, GREY = "#0a62a6", "#b04800", "#7d7a72"  # of pages: better, worse, neither
 LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
+ZOOM, MARGIN = 4, 84  # of their picture, in pixels
 MARKS = "o^sDvP"  # of samplers, at most
 ORDER = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # of data sets
 Rows = list[list[str]]
@@ -133,15 +134,20 @@ def training() -> plt.Figure:
 
 
 def visible_noise() -> None:
-    """Real digits with noise of LEVELS data standard deviations, eight in a row per level: an illustration."""
+    """Real digits with noise of LEVELS data standard deviations, six in a row per level: an illustration."""
     data = load("mnist5k")
     generator = torch.Generator().manual_seed(0)
-    real = data.pixels[:8].float()
+    real = data.pixels[:6].float()
     noisy = [real + level * data.std * torch.randn(real.shape, generator=generator) for level in LEVELS]
     rows = [torch.cat([*images.round().clamp(0, 255)[:, 0]], dim=1) for images in noisy]
     picture = Image.fromarray(torch.cat(rows).to(torch.uint8).numpy())
-    enlarged = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
-    enlarged.save(DOCS / "figures" / "visible_noise.png", optimize=True)
+    enlarged = picture.resize((ZOOM * picture.width, ZOOM * picture.height), Image.Resampling.NEAREST)
+    labelled = ImageOps.expand(enlarged, (MARGIN, 0, 0, 0), fill=255)
+    height = enlarged.height / len(LEVELS)
+    for at, level in enumerate(LEVELS):
+        place = (MARGIN - 12, (at + 0.5) * height)
+        ImageDraw.Draw(labelled).text(place, f"{level:g}", fill=0, anchor="rm", font=ImageFont.load_default(26))
+    labelled.save(DOCS / "figures" / "visible_noise.png", optimize=True)
 
 
 @cache

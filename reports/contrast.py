@@ -73,7 +73,7 @@ def compose_page(
     pictures = settings.show_pictures(result, before, after)
     aside = ""
     if len(pictures) > 2:
-        aside = "The first sixteen of each."
+        aside = "The first of each."
         if before[0]["sample_seed"] == after[0]["sample_seed"]:
             aside += f" “{before[1]}” and “{after[1]}” start from the same noise: compare them place by place."
         if result.unit == "point":
@@ -292,7 +292,8 @@ def draw_curves(
     """The scores of two kinds of settings against evaluations.
 
     Args:
-        points: columns curve, nfe, value, low, high, end, explored (the score on the networks that chose, or NaN).
+        points: columns curve, nfe, value, low, high, row (of the setting), explored (the score on the networks that
+            chose, or NaN).
         columns: by evaluations a verdict and the words below.
         within: whether a score holds for up to the next number of evaluations: then the line has steps.
     """
@@ -310,10 +311,22 @@ def draw_curves(
         line, chosen_on = lines
         chosen_on = [] if rows["explored"].isna().any() else chosen_on
         dots = [*zip(xs, ys, lows, highs, strict=True)]
-        curves.append(Curve(("before", BETTER)[at], name, rows["end"].iloc[-1], line, dots, chosen_on))
+        end = settings.format_scores(result, rows["row"].iloc[-1])
+        titles = [_title(result, point) for _, point in rows.iterrows()]
+        curves.append(Curve(("before", BETTER)[at], name, end, line, dots, titles, chosen_on))
     texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
     note = f"{metric_name(JUDGE, result.features)}, lower is better. {note}"
     return Curves(title, note, curves, axis.ticks, texts)
+
+
+def _title(result: LoadedResult, point: pd.Series) -> str:
+    """The setting of a dot, its scores, the interval of its MMD if it is known, and its visible noise."""
+    row = point["row"]
+    low, high = (scale_metric(JUDGE, point[end]) for end in ("low", "high"))
+    interval = f"interval {low} to {high}" if low != high else ""
+    noise = f"visible noise {settings.format_noise(row)}"
+    scores = f"{settings.name_with_evaluations(row)}: {settings.format_scores(result, row)}"
+    return "; ".join(filter(None, [scores, interval, noise]))
 
 
 def _add_steps(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -359,5 +372,9 @@ def _draw_section(heading: str, section: Sequence[Labelled], axis: Axis, result:
         label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
         text, interval = difference(row)
         dots = SCALES.get(row["metric"], 1) * single_networks(result, row)["difference"]
-        lines.append(Line(label, Bar.of(axis, _values(row), row["verdict"], dots), text, interval, verdict_words(row)))
+        bar = Bar.of(axis, _values(row), row["verdict"], dots)
+        noise = ""
+        if not is_missing(row["visible_noise_a"]):
+            noise = "; visible noise {}, against {}".format(*(number(row[f"visible_noise_{k}"], 3, 3) for k in "ab"))
+        lines.append(Line(label, bar, text, interval, verdict_words(row), noise=noise))
     return FigureSection(heading, "; ".join(evidence), lines)

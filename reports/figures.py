@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.formats import SCALES, short
+from reports.formats import short
 from reports.page import Curves, Figure, Page
 from reports.schema import BETTER, WORSE
 
@@ -170,91 +170,6 @@ def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") 
     return canvas
 
 
-def draw_factors(
-    cells: pd.DataFrame, factors: Mapping[str, Sequence[str]], main: pd.DataFrame, real: float | None, name: str
-) -> Canvas:
-    """The scores of a grid, MMD called `name`: lines over a numeric factor, a heat map of two others, or main effects.
-
-    `cells` has a column per factor, and value, low and high; `main` the main effects. `real`: the score of real images.
-    """
-    numeric = [factor for factor, levels in factors.items() if all(map(_is_number, levels))]
-    scaled = cells.assign(**{column: SCALES["mmd"] * cells[column] for column in ("value", "low", "high")})
-    if numeric and len(factors) <= 3:
-        across = max(numeric, key=lambda factor: len(factors[factor]))
-        return _draw_lines(scaled, factors, across, real, name)
-    if len(factors) == 2:
-        return _draw_heat_map(scaled, factors, name)
-    canvas = Canvas(figsize=(WIDTH, ROW * (1.6 * len(main) + 5)))
-    ax = canvas.subplots()
-    for place, (_, row) in enumerate(main.iterrows()):
-        color = COLORS.get(row["verdict"], GREY)
-        ends = [SCALES["mmd"] * row[end] for end in ("low", "high")]
-        ax.plot(ends, [place, place], color=color)
-        ax.plot(
-            SCALES["mmd"] * row["difference"],
-            place,
-            **_mark(row["verdict"] if row["verdict"] in COLORS else "not", color),
-        )
-    ax.axvline(0, color="black", linewidth=0.6, zorder=0)
-    labels = main["factor_a"] + " " + main["level_a"] + "\nnot " + main["against_a"]
-    ax.set_yticks(range(len(main)), labels)
-    ax.set(ylim=(len(main) - 0.5, -0.5), xlabel=f"main effect on {name}, 95 % interval")
-    sns.despine(ax=ax)
-    return canvas
-
-
-def _draw_lines(
-    cells: pd.DataFrame, factors: Mapping[str, Sequence[str]], across: str, real: float | None, name: str
-) -> Canvas:
-    """Scores over the numeric factor `across`, a line per level of a second and a panel per level of a third."""
-    line, panel = ([factor for factor in factors if factor != across] + ["", ""])[:2]
-    panels = factors.get(panel, [""])
-    canvas = Canvas(figsize=(WIDTH, 2.3 if len(panels) == 1 else 1.4 + 1.2 * ((len(panels) + 1) // 2)))
-    axes = canvas.subplots((len(panels) + 1) // 2, min(2, len(panels)), sharex=True, sharey=True, squeeze=False).flat
-    colors = dict(zip(factors.get(line, [""]), sns.color_palette("colorblind"), strict=False))
-    values = [float(level) for level in factors[across]]
-    for ax, level in zip(axes, panels, strict=False):
-        for label, color in colors.items():
-            rows = cells[(cells[line] == label) if line else slice(None)]
-            rows = rows[(rows[panel] == level) if panel else slice(None)]
-            rows = rows.assign(at=rows[across].astype(float)).sort_values("at")
-            ends = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-            ax.errorbar(
-                rows["at"], rows["value"], ends, fmt="o-", capsize=2, color=color, label=f"{line} {label}".strip()
-            )
-        if real is not None:
-            ax.axhline(SCALES["mmd"] * real, color="black", linewidth=0.6, linestyle=":")
-        if min(values) > 0 and max(values) >= WIDE * min(values):
-            ax.set_xscale("log")
-        ax.set_xticks(values, factors[across])
-        ax.minorticks_off()
-        ax.set(title=f"{panel} {level}".strip(), xlabel=across, ylabel=name)
-        ax.label_outer()
-        sns.despine(ax=ax)
-    if line:
-        canvas.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return canvas
-
-
-def _draw_heat_map(cells: pd.DataFrame, factors: Mapping[str, Sequence[str]], name: str) -> Canvas:
-    rows, columns = factors
-    canvas = Canvas(figsize=(WIDTH, 1.2 + 0.35 * len(factors[rows])))
-    ax = canvas.subplots()
-    grid = cells.pivot_table(index=rows, columns=columns, values="value")
-    grid = grid.reindex([*factors[rows]], columns=[*factors[columns]])
-    sns.heatmap(grid, annot=True, fmt=".1f", cmap="crest", ax=ax, cbar_kws={"label": name})
-    ax.tick_params(axis="y", rotation=0)
-    return canvas
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def plain_ticks(axis: Any, values: Sequence[float] | None = None) -> None:
     """Plain numbers instead of powers of ten along a logarithmic axis; at each of `values` if they are given."""
     if values is None:
@@ -278,7 +193,7 @@ def svg(canvas: Canvas) -> str:
     return re.sub(r"<!--.*?-->\n?|(?<=\n) +", "", text, flags=re.DOTALL)
 
 
-DRAWINGS: dict[str, Callable[..., Canvas]] = {"levels": draw_levels, "errors": draw_errors, "factors": draw_factors}
+DRAWINGS: dict[str, Callable[..., Canvas]] = {"levels": draw_levels, "errors": draw_errors}
 
 
 def draw_page(page: Page) -> dict[str, str]:

@@ -117,7 +117,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a figure: label, bar, number with its interval, a word, coloured if it is a verdict, a note."""
+    """A line of a figure: label, bar, number with its interval, a word, coloured if it is a verdict, a note.
+
+    `noise`: on visible noise, where a pointer rests.
+    """
 
     label: str
     bar: Bar
@@ -125,6 +128,7 @@ class Line:
     interval: str = ""
     word: str = ""
     note: str = ""
+    noise: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ class Figure:
 class Curve:
     """A line through (x, y), with dots (x, y, low, high), all in per cent; its name and what stands at its end.
 
+    `titles`: of each dot setting, score, interval and visible noise.
     `explored`: a thin line of its own, of the networks that chose.
     """
 
@@ -165,6 +170,7 @@ class Curve:
     end: str
     corners: Sequence[tuple[float, float]]
     dots: Sequence[tuple[float, float, float, float]]
+    titles: Sequence[str]
     explored: Sequence[tuple[float, float]] = ()
 
     @property

@@ -135,12 +135,14 @@ def _above_floor(result: LoadedResult, row: pd.Series) -> float:
 
 
 def show_pictures(result: LoadedResult, *sides: tuple[pd.Series, str, str]) -> list[Picture]:
-    """The data, and settings (row, title, label) with their scores, as far as there are pictures."""
+    """The data, and settings (row, title, label) with their scores, as far as there are pictures, of 16 or of 4."""
     real = score_real(result, sides[0][0]["n_samples"])
     decoded = any(result.floors["data"].str.startswith("latents:"))
     pictures = [Picture("real", "Real", "decoded latents" if decoded else f"{result.unit}s", real)]
     pictures += [Picture(row["samples_id"], title, label, format_scores(result, row)) for row, title, label in sides]
-    return [picture for picture in pictures if find_files(result.folder / "images", [f"{picture.name}.png"])]
+    names = [(picture, [f"{picture.name}{end}" for end in ("", "-4")]) for picture in pictures]
+    files = [(picture, find_files(result.folder / "images", [f"{name}.png" for name in of])) for picture, of in names]
+    return [replace(picture, name=found[0].stem) for picture, found in files if found]
 
 
 def format_comparison(row: pd.Series, *, against: bool = False, digits: int = 1) -> tuple[str, str]:

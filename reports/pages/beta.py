@@ -283,8 +283,8 @@ def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFram
         for kind, side in zip((WITHOUT, WITH), "ba", strict=True):
             place = (contest[side], contest[f"nfe_{side}"])
             score = scores.loc[place, ["value", "low", "high"]]
-            end = settings.format_scores(result, find_side(every, contest, side))
-            points.append({"curve": kind, "nfe": contest["budget"], **score, "end": end, "explored": alike.get(place)})
+            row = find_side(every, contest, side)
+            points.append({"curve": kind, "nfe": contest["budget"], **score, "row": row, "explored": alike.get(place)})
     frame = pd.DataFrame(points).astype({"explored": "float64"})
     first = contests.iloc[0]
     note = (

@@ -52,14 +52,18 @@ def page(result: LoadedResult) -> Page:
         return replace(explored, caveats=[*caveats, *explored.caveats])
     row = choose_contrast(result, rows)
     every = settings.summarise_settings(result)
-    before, after = (find_setting(every, row, side) for side in "ba")
-    words = "Default", "Use" if is_set(row["recommended"]) else "Not advised"
+    shown = choose_shown(rows, row)
+    before, after = (find_setting(every, shown, side) for side in "ba")
+    words = ("Default", "Use") if is_set(shown["recommended"]) else ("Keep", "Not advised")
     write = snippets.write_training if _is_training(result) else snippets.write_sampling
-    code = write(after if is_set(row["recommended"]) else before)
+    code = write(after if is_set(shown["recommended"]) else before)
+    advice = phrase_advice(result, rows, row, every)
+    if shown is not row:
+        advice += f" With {shown['a']}, {contrast.format_change(result, shown, 'falls')}."
     return contrast.compose_page(
-        result, row, phrase_verdict(result, row, before, after),
-        (before, words[0], row["b"]), (after, words[1], row["a"]),
-        advice=phrase_advice(result, rows, row, every), curves=draw_curves(result, rows, every),
+        result, shown, phrase_verdict(result, row),
+        (before, words[0], shown["b"]), (after, words[1], shown["a"]),
+        advice=advice, curves=draw_curves(result, rows, every),
         figures=draw_figure(result), plot=plot_errors(result),
         codes=read_codes(result), more_facts=[*describe_worst(rows, every), *snippets.show(code)],
         tables=[make_table(result, rows, every)],
@@ -94,6 +98,12 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     return rows.sort_values(["budget", "value_a"], ascending=[False, True]).iloc[0]
 
 
+def choose_shown(rows: pd.DataFrame, headline: pd.Series) -> pd.Series:
+    """The contrast of the pictures and the code: that of the headline, or what is advised beside it."""
+    others = rows[are_set(rows["recommended"])].sort_values("value_a")
+    return headline if is_set(headline["recommended"]) or not len(others) else others.iloc[0]
+
+
 def find_price(result: LoadedResult, recommended: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series | None]:
     """The dearer settings against the cheapest recommended one, and which of them is advised in its place."""
     dearer = confirmed.find_dearer(result, recommended["a"].iloc[0], recommended["nfe_a"].iloc[0])
@@ -115,7 +125,7 @@ def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     return (same if len(same) else chosen).iloc[0]
 
 
-def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
     """The finding, and the effect with its interval."""
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."
@@ -129,8 +139,7 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, afte
     what = f"no change of {AXES.get(row['choice'], 'training')} is confirmed to help"
     text = f"{where}{what if _is_training(result) else 'no better setting is confirmed'}."
     text = text[:1].upper() + text[1:]
-    sides = f"{after['setting']} against {before['setting']}"
-    return text, f"{add_correction(f'{sides}: {size}', row)}."
+    return text, f"{add_correction(f'{row.a} against {row.b}: {size}', row)}."
 
 
 def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series, every: pd.DataFrame) -> str:
@@ -211,9 +220,8 @@ def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -
         change, interval = difference(row)
         columns[row["budget"]] = (row["verdict"], [row["a"], change, interval])
         for side, name in (("b", f"default: {row['b']}"), ("a", "chosen")):
-            end = settings.format_scores(result, find_setting(every, row, side))
-            values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"])
-            points.append({"curve": name, "nfe": row["budget"], **values, "end": end, "explored": math.nan})
+            values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"]) | {"explored": math.nan}
+            points.append({"curve": name, "nfe": row["budget"], **values, "row": find_setting(every, row, side)})
     title = TITLES.get(result.info["experiment"], "The chosen settings against the default")
     note = f"Below: the chosen setting, and its difference from the default, with its {percent(row['level'])} interval."
     return contrast.draw_curves(result, title, pd.DataFrame(points), columns, note)
@@ -292,11 +300,9 @@ def plot_errors(result: LoadedResult) -> Plot | None:
     curves = result.curves
     if not len(curves) or not len(result.densities):
         return None
-    name = curves["train_noise"]
-    for column in (curves["weighting"], curves["parameterisation"]):
-        name = name + (", " + column).mask(column == column.iloc[0], "")
-    means = curves.assign(setting=name).groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)
-    means = means["relative_error"].mean()
+    names = result.table.drop_duplicates("model_id").set_index("model_id")["setting"].str.rpartition(", ")[0]
+    means = curves.assign(setting=curves["model_id"].map(names))
+    means = means.groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)["relative_error"].mean()
     text = (
         f"Below 1 a setting denoises better than {means['setting'].iloc[0]} at that level. Means over "
         f"{plural(curves['train_seed'].nunique(), 'network')}, on {plural(curves['n_images'].iloc[0], result.unit)} "

@@ -1,6 +1,8 @@
 """The page on a grid: what each factor changes, whether factors depend on each other, and the best combination."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -8,25 +10,26 @@ import pandas as pd
 from reports import confirmed, contrast, settings
 from reports.details import list_details
 from reports.formats import (
+    SCALES,
     difference,
     is_missing,
     is_set,
     join,
     metric_name,
     number,
-    plural,
     scale_metric,
     short,
     spell,
     verdict_words,
 )
-from reports.page import Column, Page, Plot, Row, Table
+from reports.page import Axis, Bar, Column, Figure, FigureSection, Line, Page, Row, Table
 from reports.pages.chosen import find_setting
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT, RETRAINED, WORSE
 
 TERMS = ("MMD ×1000", "FD", "Interaction", "Visible noise", "Evaluations")
 CLEAR = (BETTER, WORSE)
+GRID = "combinations"  # the section of the grid, here that of networks that compare
 
 
 def page(result: LoadedResult) -> Page:
@@ -34,25 +37,47 @@ def page(result: LoadedResult) -> Page:
     main, both = (effects[effects["kind"] == kind] for kind in ("main", "interaction"))
     confirmed = result.over_networks(kind=CONFIRM)
     best = confirmed.sort_values("value_a").iloc[0] if len(confirmed) else None
-    lead = phrase_effects(result, main, both)
-    sentence = describe_best(result, best)
+    lead = phrase_effects(result, main)
+    grid = replace(result, tables={**result.tables, "table": result.table.replace({"section": {EXPLORE: GRID}})})
+    cells = settings.summarise_settings(grid).sort_values(JUDGE, kind="stable")
+    cells = cells[cells["section"] == GRID]
     parts: dict[str, Any] = {
-        "also": "\n".join(describe_others(result, main, both)), "plot": plot_cells(result, main),
-        "tables": [effects_table(result, effects), cells_table(result)], "noun": "effect or combination", "order": "",
-        "details": list_details(result, *TERMS),
+        "also": "\n".join(describe_others(result, main, both)), "figures": draw_cells(result, cells),
+        "tables": [effects_table(result, effects), cells_table(result, cells)],
+        "noun": "effect or combination", "order": "", "details": list_details(result, *TERMS),
     }  # fmt: skip
-    if best is None:
-        failed = contrast.has_failed(result)
-        if failed:
-            lead, sentence = contrast.explain_failure(result)
-            parts["also"] = ""
-        return Page(settings.describe_source(result), result.info["question"], lead, sentence, failed=failed, **parts)
-    every = settings.summarise_settings(result)
-    before = (find_setting(every, best, "b"), "Baseline", best["b"])
-    after = (find_setting(every, best, "a"), "Best", best["a"])
-    advice = f"Use {best['a']}." if is_set(best["recommended"]) else f"Keep {best['b']}: nothing better is confirmed."
-    parts["advice"] = advice if best["verdict"] != NO_VERDICT else ""
-    return contrast.compose_page(result, best, (lead, sentence), before, after, **parts)
+    if best is not None:
+        every = settings.summarise_settings(result)
+        before = (find_setting(every, best, "b"), "Baseline", best["b"])
+        after = (find_setting(every, best, "a"), "Best", best["a"])
+        parts["advice"] = advise(best, bool(main["verdict"].isin(CLEAR).any()))
+        return contrast.compose_page(result, best, (lead, describe_best(result, best)), before, after, **parts)
+    sentence = "The best combination was not confirmed on other networks."
+    again = contrast.find_control(result)
+    if len(cells) and again is not None:
+        lowest, first = cells.iloc[0], cells[cells["setting"] == again["b"]].iloc[0]
+        score = f"{settings.format_scores(result, lowest)}, visible noise {settings.format_noise(lowest)}"
+        sentence = f"Lowest: {lowest['setting']}, {score}; not confirmed on other networks."
+        parts["advice"] = f"Confirm {lowest['setting']} before you use it: the same command without --no-confirm."
+        sides = (first, "Baseline", first["setting"]), (lowest, "Lowest, not confirmed", lowest["setting"])
+        parts["pictures"] = settings.show_pictures(grid, *sides)
+        unknown = again.index.isin(["new_network_low", "detectable"])  # those of the A/A test
+        parts["facts"] = contrast.list_facts(grid, again.mask(unknown, math.nan), first, lowest)
+    failed = contrast.has_failed(result)
+    if failed:
+        lead, sentence = contrast.explain_failure(result)
+        parts |= {"also": "", "advice": ""}
+    return Page(settings.describe_source(result), result.info["question"], lead, sentence, failed=failed, **parts)
+
+
+def advise(best: pd.Series, clear: bool) -> str:
+    """Advises the best combination if other networks confirm it. `clear`: whether a factor has an effect alone."""
+    if best["verdict"] == NO_VERDICT:
+        return ""
+    if not is_set(best["recommended"]):
+        return f"Keep {best['b']}: nothing better is confirmed."
+    why = " This one comparison on other networks can detect what no factor shows alone."
+    return f"Use {best['a']}.{'' if clear else why}"
 
 
 def name_effect(row: pd.Series) -> str:
@@ -69,58 +94,31 @@ def _cost(row: pd.Series) -> str:
 
 
 def _size(row: pd.Series) -> str:
-    """The size of an effect whose direction is said, and its interval in that direction: "6.1 (4.4 to 7.8)"."""
-    return "{} ({})".format(*difference(row, -1 if row["difference"] < 0 else 1))
+    """How much an effect lowers the score, and its interval: "6.1 (4.4 to 7.8)"."""
+    return "{} ({})".format(*difference(row, -1))
 
 
-def _verb(row: pd.Series) -> str:
-    return "lowers" if row["difference"] < 0 else "raises"
-
-
-def _varied(result: LoadedResult) -> dict[str, list[str]]:
-    """The factors with several levels; one level is fixed for all combinations."""
-    return {name: levels for name, levels in result.info["factors"] if len(levels) > 1}
-
-
-def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> str:
-    """Which factor matters most, and on what its effect depends most; each clause is the verdict of a row."""
+def phrase_effects(result: LoadedResult, main: pd.DataFrame) -> str:
+    """The best level of each factor that has a better one than its first; each clause is the verdict of a row."""
     judged = main[main["verdict"] != NO_VERDICT]
     name = metric_name(JUDGE, result.features)
     if not len(judged):
         return f"No verdict: {main['no_verdict'].iloc[0]}." if len(main) else "No effect could be measured."
-    clear = judged[judged["verdict"].isin(CLEAR)]
-    if not len(clear):
+    if not judged["verdict"].isin(CLEAR).any():
         ends = dict.fromkeys(scale_metric(JUDGE, judged["detectable"].agg(end)) for end in ("min", "max"))
         factors = join(dict.fromkeys(judged["factor_a"]))
         return f"No effect of {factors} on {name} is detected; {' to '.join(ends)} would have been."
-    row = clear.loc[clear["difference"].abs().idxmax()]
-    factor = row["factor_a"]
-    of_judged = "" if main["difference"].abs().max() <= abs(row["difference"]) else " of those with a verdict"
-    change = f"{row['level_a']} instead of {row['against_a']} {_verb(row)} {name} by {_size(row)}"
-    text = f"{factor} matters most{of_judged}: {change}"
-    others = [f"{len(levels)} levels of {other}" for other, levels in _varied(result).items() if other != factor]
-    text += f", averaged over {join(others)}" if others else ""
-    text += f", and {cost}" if (cost := _cost(row)) else ""
-    depends = both[both["verdict"].isin(CLEAR) & (both[["factor_a", "factor_b"]] == factor).any(axis=1)]
-    if len(depends):
-        text += f"; {_phrase_interaction(depends.loc[depends['p_adjusted'].idxmin()], row, main)}"
-    return f"{text}."
+    better = judged[judged["verdict"] == BETTER].sort_values("difference").drop_duplicates("factor_a")
+    texts = [
+        f"{row['factor_a']} {row['level_a']} instead of {row['against_a']} {f'lowers {name} ' if not at else ''}"
+        f"by {', and '.join(filter(None, [_size(row), _cost(row)]))}"
+        for at, (_, row) in enumerate(better.iterrows())
+    ]
+    return f"{join(texts) if texts else 'No level is better than the first of its factor'}."
 
 
-def _phrase_interaction(both: pd.Series, named: pd.Series, main: pd.DataFrame) -> str:
-    """ "more with schedule karras, by 2.0 (0.4 to 3.6)"; of another level than the named one: "edm less with eta 1"."""
-    mine, other = ("a", "b") if both["factor_a"] == named["factor_a"] else ("b", "a")
-    level = both[f"level_{mine}"]
-    own = main[main["factor_a"].eq(named["factor_a"]) & main["level_a"].eq(level)].iloc[0]
-    word = "more" if both["difference"] * own["difference"] > 0 else "less"
-    name = "" if level == named["level_a"] else f"{level}, which {_verb(own)} it, "
-    return f"{name}{word} with {both[f'factor_{other}']} {both[f'level_{other}']}, by {_size(both)}"
-
-
-def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
+def describe_best(result: LoadedResult, best: pd.Series) -> str:
     """The best combination, as other networks, or other noise, confirm it."""
-    if best is None:
-        return "The best combination was not confirmed on other networks."
     n_others = best["n_networks"]
     who = f"{spell(n_others).lower()} other {'network' if n_others == 1 else 'networks'}"
     where = f"on {who}" if result.runs["trained_by"].eq("sigmabench").any() else "with other noise"
@@ -133,10 +131,15 @@ def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
 
 
 def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> Iterator[str]:
-    """Yields sentences on what was not detected, with what would have been, and on the clearest interaction.
+    """Yields sentences on levels that are worse, on what was not detected, with what would have been, and on factors
+    that depend on each other.
 
     Then levels that did not run beside the first of their factor, and the A/A test beside the effects.
     """
+    depends = both[both["verdict"].isin(CLEAR)]
+    for words, rows in (("Worse", main[main["verdict"] == WORSE]), ("Depends on another factor", depends)):
+        if texts := [f"{name_effect(row)}, by {'{} ({})'.format(*difference(row))}" for _, row in rows.iterrows()]:
+            yield f"{words}: {'; '.join(texts)}."
     unseen = [
         f"{row['factor_a']} {row['level_a']} ({'; '.join(difference(row))}; "
         f"{scale_metric(JUDGE, row['detectable'])} would be)"
@@ -144,11 +147,6 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
     ]
     if unseen:
         yield f"Not detected: {join(unseen)}."
-    judged = both[both["verdict"] != NO_VERDICT]
-    if len(judged):
-        row = judged.loc[judged["p_adjusted"].idxmin()]
-        count = plural(len(judged), "interaction")
-        yield f"Clearest of {count}: {name_effect(row)}, {'; '.join(difference(row))}: {verdict_words(row)}."
     measured = {*zip(main["factor_a"], main["level_a"], strict=True)}
     factors = result.info["factors"]
     absent = [f"{name} {level}" for name, (_, *levels) in factors for level in levels if (name, level) not in measured]
@@ -178,41 +176,53 @@ def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
         for _, row in ranked.head(settings.ROWS).iterrows()
     ]  # fmt: skip
     family = f"one family of {number(effects['n_compared'].max(), 0)}" if len(effects) else "none"
-    return Table(f"Main effects, then interactions, in {metric_name(JUDGE, result.features)}: {family}", heads, rows)
+    title = (
+        f"Main effects, over all levels of other factors, then interactions, in {metric_name(JUDGE, result.features)}"
+    )
+    return Table(f"{title}, {family}", heads, rows)
 
 
-def cells_table(result: LoadedResult) -> Table:
+def cells_table(result: LoadedResult, cells: pd.DataFrame) -> Table:
     """The combinations, best first: places, not verdicts."""
-    runs = result.table[(result.table["section"] == EXPLORE) & (result.table["status"] == "ok")]
-    means = {name: (name, "mean") for name in (JUDGE, "fd", "visible_noise", "nfe", "n_samples")}
-    cells = runs.groupby("setting", sort=False).agg(**means, strip=("samples_id", "first"), networks=(JUDGE, "size"))
-    cells = cells.sort_values(JUDGE, kind="stable")
     heads = [
         Column("Place", "n", "place "), Column(metric_name(JUDGE, result.features), "n", "MMD "),
         Column(metric_name("fd", result.features), "n few", "FD "), Column("Visible noise", "n few", "visible noise "),
         Column("Evaluations", "n", after=" evaluations"),
     ]  # fmt: skip
     rows = [
-        Row(str(label), [
+        Row(cell["setting"], [
             str(place), scale_metric(JUDGE, cell[JUDGE]), number(cell["fd"]), number(cell["visible_noise"], 3),
             number(cell["nfe"], 0),
-        ], cell["strip"])
-        for place, (label, cell) in enumerate(cells.head(settings.ROWS).iterrows(), 1)
+        ], cell["samples_id"])
+        for place, (_, cell) in enumerate(cells.head(settings.ROWS).iterrows(), 1)
     ]  # fmt: skip
     count = settings.count_images(result, cells.iloc[0]) if len(cells) else "none ran"
     return Table(f"Combinations: {count}. These networks also chose the best", heads, rows)
 
 
-def plot_cells(result: LoadedResult, main: pd.DataFrame) -> Plot | None:
-    """The scores of the combinations over their factors."""
-    quality = result.quality[result.quality["metric"] == JUDGE]
-    if not len(quality):
-        return None
-    factors = _varied(result)
-    levels = quality["setting"].map(result.info["cells"])
-    cells = quality.assign(**{name: levels.str[place] for place, (name, _) in enumerate(result.info["factors"])})
-    floor = result.floor(JUDGE, result.table["n_samples"].max())
+def draw_cells(result: LoadedResult, cells: pd.DataFrame) -> list[Figure]:
+    """The combinations, lowest first. The dots show the last factor of two levels: the first level is hollow."""
+    scores = result.quality[result.quality["metric"] == JUDGE].set_index("setting")[["value", "low", "high"]]
+    if not len(scores):
+        return []
+    shown = cells.head(settings.ROWS).set_index("setting")
+    axis = Axis.over((SCALES[JUDGE] * scores.loc[shown.index]).stack())
+    factors = result.info["factors"]
+    baseline = [levels[0] for _, levels in factors]
+    two = [(name, levels, at) for at, (name, levels) in enumerate(factors) if len(levels) == 2]
+    factor, pair, at = two[-1] if two else ("", [], 0)
+    lines = []
+    for name, cell in shown.iterrows():
+        value, low, high = (axis.place(SCALES[JUDGE] * end) for end in scores.loc[name])
+        levels, texts = result.info["cells"][name], [scale_metric(JUDGE, end) for end in scores.loc[name]]
+        bar = Bar("before", low, high, (("open" if levels[at] in pair[:1] else "grey", value),))
+        label = f"{name} (baseline)" if levels == baseline else str(name)
+        noise = f"visible noise {settings.format_noise(cell)}"
+        lines.append(Line(label, bar, texts[0], " to ".join(texts[1:]), noise))
     name = metric_name(JUDGE, result.features)
-    real = None if floor is None else float(floor["mean"])
-    caption = f"{name} of each combination with its 95 % interval: lower is better. Dotted: real {result.unit}s."
-    return Plot("factors", f"{name} by {join(factors)}", caption, (cells, factors, main, real, name))
+    note = f"{name} of each combination with its 95 % interval, lowest first: lower is better, and 0 is a match."
+    evidence = f"{settings.count_images(result, cells.iloc[0])}, which also chose the best"
+    legend = [(mark, f"{factor} {level}") for mark, level in zip(("open", "grey"), pair, strict=False)]
+    sections = [FigureSection("Combinations", evidence, lines)]
+    ends = "", "farther from real images"
+    return [Figure(f"{name} of each combination", note, sections, axis.place(0), ends, axis.ticks, True, name, legend)]

@@ -20,8 +20,8 @@ from experiments.run.contrasts import Judge, effect_rows
 from experiments.run.effects import find_effects
 from experiments.run.setting import Setting
 from experiments.sweep import Vary
-from reports.figures import draw_factors, style
 from reports.pages import factors as page_of_factors
+from reports.render import read_page
 from reports.results import read
 
 FACTORS = {"a": "012", "b": "01", "c": "01"}
@@ -207,10 +207,13 @@ def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(ru
     assert info["factors"][:2] == [["lr", ["1e-3", "3e-3"]], ["eta", ["0", "1"]]] and [*info["cells"]] == [
         *grid["setting"]
     ]
-    plot = page_of_factors.plot_cells(read(run.out), effects)
-    assert plot
-    for cell in plot.values[0].to_dict("records"):  # each combination is drawn at its own levels
-        assert cell["setting"] == f"lr={cell['lr']}, eta={cell['eta']}, evaluations={cell['evaluations']}"
+    first = "lr=1e-3, eta=0, evaluations=2"
+    (figure,) = read_page(run.out).figures
+    assert [line.label for line in figure.lines] == [
+        *by_cell.sort_values().index.str.replace(first, f"{first} (baseline)")
+    ]
+    for line in figure.lines:  # the last factor of two levels
+        assert line.bar.marks[0][0] == ("open" if "evaluations=2" in line.label else "grey")
     assert "Which factor matters" in run.report and "No verdict" in run.report
     rows = ("evaluations 3, not 2; costs 1.5 times as much |", "lr 3e-3 (not 1e-3) with eta 1 (not 0) |")
     assert all(row in run.report for row in rows)
@@ -222,7 +225,10 @@ def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: F
     table = again.rows()
     assert set(table["section"]) == {"explore", "control"}
     assert set(again.rows("contrasts")["kind"]) == {"control"}
-    assert "was not confirmed" in again.report
+    lowest = table[table["section"] == "explore"].sort_values("mmd").iloc[0]
+    page = read_page(again.out)
+    assert page.advice.startswith(f"Confirm {lowest['setting']} before you use it: ")
+    assert page.pictures[-1].name == lowest["samples_id"] and "images seen in training" in dict(page.facts)["Networks"]
 
 
 # --- the page ---
@@ -238,44 +244,35 @@ def effect(**columns: object) -> dict[str, object]:
 
 def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> None:
     result = read(run.out)
-    result.info["factors"] = [["eta", ["0", "1"]], ["schedule", ["vp", "karras"]], ["lr", ["1", "2"]], ["top", ["30"]]]
     lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
-    main = pd.DataFrame([effect(cost=8.25), lr])
-    more = effect(factor_b="schedule", level_b="karras", difference=-0.002, low=-0.0036, high=-0.0004)
-    both = pd.DataFrame([more, more | {"factor_a": "lr", "p_adjusted": 0.0001, "verdict": "no difference detected"}])
-    text = page_of_factors.phrase_effects(result, main, both)
-    assert text == (
-        "eta matters most: 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), averaged over 2 levels of schedule "
-        "and 2 levels of lr, and costs 8.25 times as much; more with schedule karras, by 2.0 (0.4 to 3.6)."
-    )
-    clearer = pd.DataFrame([more, more | {"factor_b": "lr", "level_b": "2", "p_adjusted": 0.0001}])
-    assert "; more with lr 2, by" in page_of_factors.phrase_effects(result, main, clearer)
+    levels = [effect(level_a=level, difference=-change) for level, change in (("2", 0.001), ("3", 0.004))]
+    main = pd.DataFrame([effect(cost=8.25), lr, *levels])
+    text = "eta 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), and costs 8.25 times as much"
+    assert page_of_factors.phrase_effects(result, main) == f"{text}."
+    shift = effect(factor_a="shift", level_a="3", against_a="1", difference=-0.002, low=-0.0036, high=-0.0004)
+    two = page_of_factors.phrase_effects(result, pd.DataFrame([shift, *main.to_dict("records")]))
+    assert two == f"{text} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."
     half = effect(level_a="0.5", difference=0.002, low=0.001, high=0.003, verdict="worse")
-    less = pd.DataFrame([more | {"level_a": "0.5"}])  # of another level, which raises the score
-    assert page_of_factors.phrase_effects(result, pd.DataFrame([effect(), half]), less).endswith(
-        "; 0.5, which raises it, less with schedule karras, by 2.0 (0.4 to 3.6)."
-    )
-    unjudged = effect(factor_a="lr", difference=0.1, verdict="no verdict", no_verdict="few networks")
-    text = page_of_factors.phrase_effects(result, pd.DataFrame([effect(), unjudged]), both)
-    assert text.startswith("eta matters most of those with a verdict: 1 instead of 0 lowers")
-    nothing = page_of_factors.phrase_effects(result, main.tail(1), both.tail(1))
+    worse = page_of_factors.phrase_effects(result, pd.DataFrame([half, lr]))
+    assert worse == "No level is better than the first of its factor."
+    nothing = page_of_factors.phrase_effects(result, main[1:2])
     assert nothing == "No effect of lr on MMD ×1000 is detected; 3.0 would have been."
-    others = list(page_of_factors.describe_others(result, main, both))
-    assert others[0] == "Not detected: lr 1 (1.0; −1.0 to 3.0; 3.0 would be)."
-
-
-@pytest.mark.parametrize(("factors", "axes"), [
-    ({"eta": ["0", "1"]}, 1),
-    ({"eta": ["0", "0.5", "1"], "schedule": ["karras", "vp"], "lr": ["1e-3", "3e-3"]}, 2),
-    ({"schedule": ["karras", "vp"], "sampler": ["euler", "heun"]}, 2),  # the second is the colours' scale
-    ({"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}, 1),
-])  # fmt: skip
-def test_the_figure_suits_the_factors(factors: dict[str, list[str]], axes: int) -> None:
-    cells = pd.DataFrame([*product(*factors.values())], columns=[*factors])
-    cells = cells.assign(value=0.01, low=0.009, high=0.012)
-    main = pd.DataFrame(
-        [effect(factor_a=name, level_a=levels[1], against_a=levels[0]) for name, levels in factors.items()]
+    both = pd.DataFrame(
+        [effect(factor_b="lr", level_b="2", against_b="1", difference=-0.002, low=-0.0036, high=-0.0004)]
     )
-    with style():
-        canvas = draw_factors(cells, factors, main, 0.001, "MMD ×1000")
-    assert len(canvas.axes) == axes
+    others = list(page_of_factors.describe_others(result, pd.DataFrame([half, lr]), both))
+    assert others[:3] == [
+        "Worse: eta 0.5, not 0, by 2.0 (1.0 to 3.0).",
+        "Depends on another factor: shift 3 (not 1) with lr 2 (not 1), by −2.0 (−3.6 to −0.4).",
+        "Not detected: lr 1 (1.0; −1.0 to 3.0; 3.0 would be).",
+    ]
+
+
+@pytest.mark.parametrize(("verdict", "recommended", "clear", "says"), [
+    ("better", True, True, "Use x."), ("no verdict", False, False, ""),
+    ("better", True, False, "Use x. This one comparison on other networks can detect what no factor shows alone."),
+    ("no difference detected", False, False, "Keep base: nothing better is confirmed."),
+])  # fmt: skip
+def test_only_a_confirmation_says_use(verdict: str, recommended: bool, clear: bool, says: str) -> None:
+    best = pd.Series({"a": "x", "b": "base", "verdict": verdict, "recommended": recommended})
+    assert page_of_factors.advise(best, clear) == says

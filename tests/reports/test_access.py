@@ -102,17 +102,18 @@ def test_the_keyboard_reaches_folds_and_links_in_order_and_shows_where_it_is(ope
     assert tab()[:2] == [2, False]
 
 
-def test_print_opens_the_conditions_and_keeps_figures_white(again: dict[str, Path], browser: Any) -> None:
+def test_figures_have_no_ground_and_print_opens_the_conditions(again: dict[str, Path], browser: Any) -> None:
     browser.get((again["noise_levels-laptop"] / "report.html").as_uri())
     dark = {"name": "prefers-color-scheme", "value": "dark"}
     state = """return [document.querySelector("#details dl").checkVisibility(),
-      getComputedStyle(document.querySelector(".paper")).filter === "none"]"""
+      getComputedStyle(document.querySelector(".paper")).filter === "none",
+      getComputedStyle(document.querySelector("#patch_1 path")).fill]"""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": [dark]})
     on_screen = browser.execute_script(state)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
     printed = browser.execute_script(state)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
-    assert (on_screen, printed) == ([False, False], [True, True])
+    assert (on_screen, printed) == ([False, False, "none"], [True, True, "none"])
 
 
 def test_no_screen_needs_sideways_scrolling(opened: Any) -> None:

@@ -205,6 +205,8 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     heights = [dot[1] for dot in having.dots]
     assert [y for _, y in having.corners] == [y for y in heights for _ in "12"], "steps from dot to dot"
     assert heights[0] < heights[2] < heights[1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
+    shown = "with 66, 66 evaluations: MMD ×1000 5.6 (FD 5.6); interval 9.0 to 11.0; visible noise 0.000"
+    assert having.titles[2] == shown and f'title="{shown}"' in (directory / "report.html").read_text(encoding="utf-8")
     assert len(having.explored) == 6, "networks that chose saw as many images"
     assert page.curves.columns[0] == ("8", "no difference detected", ["no difference detected", "−0.7", "−1.7 to 0.3"])
     assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
@@ -558,6 +560,22 @@ def test_noise_levels_answers_for_the_levels_first_and_for_weights_beside(chosen
     assert page.headline == f"x is better than base. {SIZE}." and page.advice == "Sampled with eta 0, train with vp."
     questions = [row.cells[0] for row in page.tables[0].rows]
     assert questions == ["sampled with eta 0, weights", "sampled with eta 0, noise levels"]
+
+
+def test_noise_levels_shows_the_picture_and_the_code_of_what_is_advised(chosen: Make) -> None:
+    levels, other = ({"choice": name, "eta_a": 0, "budget": ""} for name in ("train_noise", "parameterisation"))
+    directory = chosen({(66, "m"): (-4.0, "better", other), (66, "x"): (-0.5, NOTHING[1], levels)}, "noise_levels")
+    table = pd.read_csv(directory / "table.csv").assign(weighting="karras", train_noise="edm", p_mean=0, p_std=1)
+    table["parameterisation"] = table["setting"].map({"m": "mixture-input"}).fillna("preconditioned")
+    table.to_csv(directory / "table.csv", index=False)
+    pictures = table.groupby("setting")["samples_id"].first()
+    (directory / "images" / f"{pictures['m']}.png").unlink()  # then the four of the table are shown
+    page = read_page(directory)
+    assert page.lead == "No change of noise levels is confirmed to help."
+    assert page.advice.endswith(f"(--parameterisations mixture-input). With m, {SIZE}.")
+    shown = [(picture.title, picture.name) for picture in page.pictures]
+    assert shown == [("Default", pictures["base"]), ("Use", f"{pictures['m']}-4")]
+    assert dict(page.facts)["In your code"].text.startswith("mixture = TiedMixture.fit(images)")
 
 
 def test_a_page_says_that_nothing_was_confirmed(sweep: Make) -> None:

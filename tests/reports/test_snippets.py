@@ -1,6 +1,7 @@
 """The code that a page shows makes what was measured: it runs beside the package, with the same noise."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -42,12 +43,20 @@ def test_schedule_and_sampler_make_the_samples_of_the_package(schedule: str, sam
     torch.testing.assert_close(scope["x"], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_loss_of_a_training_is_that_of_the_package() -> None:
+@pytest.mark.parametrize("parameterisation", snippets.GIVEN)
+def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str) -> None:
     noise = NOISE_DISTRIBUTIONS["log-normal"](0.5955, 1.0)
     row = pd.Series({"p_mean": noise.p_mean, "p_std": noise.p_std, "weighting": "karras",
-                     "parameterisation": "preconditioned"})  # fmt: skip
+                     "parameterisation": parameterisation})  # fmt: skip
     noisy = list[Any]()
-    scope = {"torch": torch, "x0": torch.zeros(20_000, 1, 1, 1), "denoise": lambda x, _: noisy.append(x) or 0.5 * x}
+
+    def denoise(given: torch.Tensor, _: Any) -> torch.Tensor:
+        noisy.append(given[:, :1])
+        assert given.shape[1] == 1 or torch.equal(given[:, 1:], 0.5 * noisy[0])
+        return 0.5 * noisy[0]
+
+    scope = {"torch": torch, "x0": torch.zeros(20_000, 1, 1, 1), "denoise": denoise, "images": torch.zeros(1)}
+    scope["TiedMixture"] = SimpleNamespace(fit=lambda _: lambda x, sigma: 0.5 * x / sigma.reshape(-1, 1, 1, 1))
     torch.manual_seed(0)
     exec(snippets.write_training(row), scope)
     sigma, x = scope["sigma"], noisy[0]
