@@ -30,7 +30,7 @@ OUT, STORE = Path("runs/consistency"), Path("runs/store")
 DATA = "mnist5k"
 EXPLORERS, CONFIRMERS = range(101, 104), range(501, 511)
 HIGHEST = 30.0  # the first level, in data standard deviations
-LEVELS = 0.3, 0.8, 2.0, 5.0  # from which the last step to 0 begins
+LEVELS = 0.3, 0.8, 2.0, 5.0, 12.0  # from which the last step to 0 begins
 FAMILIES = {"geometric": geometric, "linear": linear}
 
 
@@ -125,8 +125,10 @@ def measure(seed: int, settings: pd.DataFrame, n: int) -> pd.DataFrame:
 def measure_all(name: str, seeds: range, settings: pd.DataFrame, n: int) -> pd.DataFrame:
     for seed in seeds:
         file = OUT / f"{name}-{seed}.csv"
-        if not file.exists():
-            measure(seed, settings, n).to_csv(file, index=False)
+        done = pd.read_csv(file).fillna({"section": ""}) if file.exists() else settings.head(0)
+        left = settings[~settings.apply(tuple, axis=1).isin([*done[settings.columns].apply(tuple, axis=1)])]
+        if len(left):
+            pd.concat([done, measure(seed, left, n)]).to_csv(file, index=False)
     table = pd.concat([pd.read_csv(OUT / f"{name}-{seed}.csv") for seed in seeds])
     table.to_csv(OUT / f"{name}.csv", index=False)
     return table
