@@ -106,7 +106,7 @@ def networks(seed: int) -> tuple[Trained, dict[str, nn.Module]]:
 
 
 def measure(seed: int, settings: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The settings, one a row, with the scores of n samples of this network each; sampled from the same noise."""
+    """The settings, one a row, with the scores of n samples each, from the same noise, and their standard deviation."""
     config, models = networks(seed)
     rows = []
     for row in tqdm(settings.to_dict("records"), f"network {seed}", mininterval=10):
@@ -118,7 +118,8 @@ def measure(seed: int, settings: pd.DataFrame, n: int) -> pd.DataFrame:
             samples=range(start, start + n), shape=config.shape, seed=seed,
         )  # fmt: skip
         (values,) = score(DATA, config.decode(made).numpy(), store=STORE).values.values()
-        rows.append(row | {"seed": seed, "mmd": values["mmd"].value, "fd": values["fd"].value})
+        of_images = {"std": float(made.std()), "mmd": values["mmd"].value, "fd": values["fd"].value}
+        rows.append(row | {"seed": seed} | of_images)
     return pd.DataFrame(rows)
 
 
