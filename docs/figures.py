@@ -133,6 +133,31 @@ def training() -> plt.Figure:
     return figure
 
 
+def few_steps() -> plt.Figure:
+    """MMD of fresh, reused and predicted noise by evaluations; and how much noise is left in denoised images."""
+    scores, residuals = (pd.read_csv(DOCS / "data" / f"consistency_{name}.csv") for name in ("scores", "residuals"))
+    scores = scores[scores["section"].isna()].assign(mmd=1000 * scores["mmd"])
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
+    for ax, (network, rows) in zip(axes, scores.groupby("network"), strict=False):
+        one = rows[rows["nfe"] == 1]
+        for color, (noise, of) in zip((COLORS[3], COLORS[0], COLORS[2]), rows.groupby("noise"), strict=True):
+            by = pd.concat([one, of]).drop_duplicates(["nfe", "seed"]).groupby("nfe")["mmd"]
+            half = 2.26 * by.sem()  # Student's t of ten networks
+            ax.errorbar(by.mean().index, by.mean(), half, fmt="o-", color=color, markersize=3, capsize=2, label=noise)
+        ax.set(title=f"{network} networks", xscale="log", yscale="log", xlabel="evaluations", ylabel="MMD ×1000")
+        ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+        ax.minorticks_off()
+        ax.legend(frameon=False, fontsize="small")
+    for color, (network, rows) in zip(COLORS, residuals.groupby("network"), strict=False):
+        by = rows.groupby("sigma")["correlation"]
+        look = {"fmt": "o-", "color": color, "markersize": 3, "label": network}
+        axes[2].errorbar(by.mean().index, by.mean(), 2.26 * by.sem(), **look)
+        axes[2].plot(rows.groupby("sigma")["optimal"].mean(), ":", color=color)
+    axes[2].set(title="noise left in denoised images", xscale="log", xlabel="noise level", ylabel="correlation")
+    axes[2].legend(frameon=False, fontsize="small")
+    return figure
+
+
 def visible_noise() -> None:
     """Real digits with noise of LEVELS data standard deviations, six in a row per level: an illustration."""
     data = load("mnist5k")
@@ -161,7 +186,12 @@ def noise_results() -> list[str]:
     """The results of `beta` by data; not that of the quickstart."""
     found = {name: result for name, result in results().items() if result.info["experiment"] == "beta"}
     found = {name: result for name, result in found.items() if name != "beta-laptop"}
-    return sorted(found, key=lambda name: (ORDER.index(found[name].runs["data"].iloc[0]), found[name].features, name))
+    return sorted(found, key=lambda name: (place(found[name].runs["data"].iloc[0]), found[name].features, name))
+
+
+def place(data: str) -> int:
+    """The place of a data set in tables, by its name or that of its file."""
+    return max(at for at, name in enumerate(ORDER) if name in data)
 
 
 def describe(name: str) -> str:
@@ -176,7 +206,7 @@ def link(name: str, text: str = "") -> str:
 
 def what_to_use() -> Rows:
     """The table of the index of the published reports."""
-    table = list_what_to_use(results())
+    table = list_what_to_use({name: results()[name] for name in noise_results()})
     rows = [["Data", *(column.head for column in table.columns)]]
     for row in table.rows:
         *cells, report = row.cells
@@ -198,11 +228,12 @@ def fresh_noise() -> Rows:
 
 
 def chosen_levels() -> Rows:
-    """What `schedules` advises by number of evaluations, and the change of MMD from the default."""
+    """What `schedules` advises with 8 and with 32 evaluations, and the change of MMD from the default."""
     rows = [["data", "evaluations", "use", "MMD: default, chosen", "change of MMD"]]
     for name, result in results().items():
         if result.info["experiment"] == "schedules":
-            for _, row in choose_by_question(result.over_networks(kind="confirm")).iterrows():
+            rows_of = choose_by_question(result.over_networks(kind="confirm"))
+            for _, row in rows_of[rows_of["budget"].isin((8, 32))].iterrows():
                 scores = f"{1000 * row['value_b']:.1f}, {1000 * row['value_a']:.1f}"
                 use = row["a"] if row["recommended"] else f"the default; tried {row['a']}"
                 rows.append([link(name, describe(name)), f"{row['budget']:.0f}", use, scores, say(row)])
@@ -244,7 +275,7 @@ def main() -> None:
     visible_noise()
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
-    for draw in (beta, noise, where_to_stop, schedules, training):
+    for draw in (beta, noise, where_to_stop, schedules, training, few_steps):
         (DOCS / "figures" / f"{draw.__name__}.svg").write_text(svg(draw()), encoding="utf-8")
         plt.close()
 

@@ -59,7 +59,6 @@ TABLES: dict[str, tuple[str, ...]] = {
         "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n seeds draw
             data network features images_seen barred?""",
         "scores.csv": "features setting metric value low high",
-        "spaces.csv": "features a b metric difference low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
         "curves.csv": """model_id train_noise weighting parameterisation train_seed images_seen? sigma relative_error
             se? n_images""",

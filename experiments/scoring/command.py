@@ -49,12 +49,10 @@ class ScoreOptions:
     """Real images."""
     sets: Annotated[tuple[str, ...], tyro.conf.Positional, SETS] = ()
     """Sets of images. Each is compared with the first."""
-    features: Annotated[tuple[str, ...], option_help("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
-    """Feature spaces: digits, natural, torch-fidelity's, or python:MODULE:FUNCTION. The first decides."""
-    feature_weights: Annotated[
-        tuple[str, ...], option_help("[NAME=]FILE", "downloaded if needed"), tyro.conf.UseAppendAction
-    ] = ()
-    """Weights of the feature extractor, once for each."""
+    features: Annotated[str | None, option_help("NAME", "digits for MNIST, else natural")] = None
+    """Feature space: digits, natural, one of torch-fidelity's, or python:MODULE:FUNCTION."""
+    feature_weights: Annotated[Path | None, option_help("FILE", "downloaded if needed")] = None
+    """Weights of the feature extractor."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: of one name, or at one place. auto: names, if all sets have the same."""
     margin: Annotated[float | Literal["auto"] | None, option_help("SHARE|auto", "none: sets are only compared")] = None
@@ -110,8 +108,8 @@ def main(options: ScoreOptions) -> int:
         raise ValueError(f"record={str(options.record)!r}: there is no such folder")
     existing_results(options.out)  # raises ValueError if others wrote there
     store = Cache(options.store)
-    given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
-    given |= {"features": options.features or None, "feature_weights": _weights(options), "store": store}
+    names = ("pairs", "device", "groups", "features", "feature_weights")
+    given: dict[str, Any] = {name: getattr(options, name) for name in names} | {"store": store}
     if options.margin is None:
         output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
@@ -170,14 +168,3 @@ def _check(options: ScoreOptions, out: Path) -> None:
             raise ValueError(
                 f"out={str(options.out)!r}: it lies in {source}, whose images are scored; choose another folder"
             )
-
-
-def _weights(options: ScoreOptions) -> str | dict[str, str] | None:
-    """The option --feature-weights as `compare` takes it."""
-    given = options.feature_weights
-    if len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
-        return given[0]
-    files = dict(text.partition("=")[::2] for text in given)
-    if len(files) < len(given) or not all(files.values()):
-        raise ValueError(f"feature_weights={' '.join(given)}: write NAME=FILE once for each feature space")
-    return files or None

@@ -35,11 +35,11 @@ from experiments.scoring.inputs import FeatureSet, Input, Source, has_no_images,
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, with_interval
-from experiments.scoring.sides import NAME, SpaceResult, score_in_space
+from experiments.scoring.sides import NAME, score_in_space
 from reports.schema import WORSE
 
 GIVEN = "your own"  # the feature space of features that the user computed
-Weights = Path | str | Mapping[str, Path | str] | None
+Weights = Path | str | None
 LARGEST = 1e10  # magnitude of a feature
 NAMED = 3  # sets that the question names, besides the first
 
@@ -47,7 +47,7 @@ NAMED = 3  # sets that the question names, besides the first
 def compare(
     real: Source,
     *sets: Source,
-    features: str | Sequence[str] | None = None,
+    features: str | None = None,
     pairs: Pairs = "auto",
     feature_weights: Weights = None,
     device: str = "auto",
@@ -58,9 +58,9 @@ def compare(
 
     Args:
         real, sets: folders, .npz or .npy files, names of data sets, or arrays: uint8 images or float features (n, d).
-        features: a feature space, or several, of which the first decides; by default digits for MNIST, else natural.
+        features: a feature space; by default digits for MNIST, else natural.
         pairs: which images of two sets come from the same noise: "names", "order", "none" or "auto", see `pair`.
-        feature_weights: the file of an extractor's weights, if not the usual one; for several spaces {space: file}.
+        feature_weights: the file of the extractor's weights, if not the usual one.
         store: where features are kept for the next time.
         groups: the prompt of each image, see `groups_of`: prompts are then the units of all intervals.
 
@@ -92,16 +92,16 @@ def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] =
 
 
 def score_inputs(  # noqa: PLR0913  # the options of the command
-    inputs: Sequence[Input], features: str | Sequence[str] | None, pairing: Pairing, feature_weights: Weights,
-    device: str, store: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
+    inputs: Sequence[Input], features: str | None, pairing: Pairing, feature_weights: Weights, device: str,
+    store: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
 ) -> Scores:  # fmt: skip
     """Scores inputs that are open and paired, as `compare` does. `left_out`: sources without samples, for a note."""
     real, *sets = inputs
-    files = weights_of(spaces_of(inputs, features), feature_weights)
+    name = space_of(inputs, features)
     if real.n < MIN_SAMPLES:
         raise ValueError(f"{real.name}: {real.n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(real.n), *pairing.chosen]
-    device = Machine.resolve(device).device
+    space = FeatureSpace(name, weights_of(name, feature_weights), Machine.resolve(device).device)
     prompts, notes = prompts_of(sets, pairing, groups)
     if pairing.note:
         notes = [pairing.note, *notes]
@@ -109,30 +109,25 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
         notes.append(f"{images.name}: {len(ids):,} images in {int(ids.max()) + 1:,} groups, the units of intervals")
     if left_out:
         notes.append(f"left out, since the store and results of score hold no samples: {', '.join(left_out)}")
-    shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": pairing.n}
+    shared: Row = {"features": name, "features_id": "" if name == GIVEN else features_id(name, space.weights)}
+    shared |= {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": pairing.n}
     shared["n_reference"] = real.n
+    described = measure_sets(inputs, chosen, space, store)
+    double = double_device(space.device)
+    real_rows, *rows = (torch.from_numpy(images.features).to(double) for images in described)
+    levels = warnings.noise_levels(inputs, described, chosen)
     names = [images.name for images in sets]
-    spaces = list[SpaceResult]()
-    doubts = list[str]()
-    for name, file in files.items():
-        space = FeatureSpace(name, file, device)
-        described = measure_sets(inputs, chosen, space, store)
-        columns: Row = {"features": name, "features_id": "" if name == GIVEN else features_id(name, file)} | shared
-        real_rows, *rows = (torch.from_numpy(images.features).to(double_device(device)) for images in described)
-        levels = warnings.noise_levels(inputs, described, chosen)
-        result = score_in_space(columns, names, real_rows, rows, pairing.paired, levels, prompts)
-        spaces.append(result)
-        doubts += warnings.find_warnings(inputs, described, result, space)
-        notes += warnings.image_notes(inputs, described, result.dimension)
+    result = score_in_space(shared, names, real_rows, rows, pairing.paired, levels, prompts)
+    doubts = warnings.find_warnings(inputs, described, result, space)
+    notes += warnings.image_notes(inputs, described, result.dimension)
     return Scores(
-        real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(dict.fromkeys(notes)),
+        real.name, real.n, len(chosen[1]), pairing.by, result, tuple(dict.fromkeys(notes)),
         tuple(dict.fromkeys(doubts)), tuple(inputs), tuple(chosen),
     )  # fmt: skip
 
 
 def make_output(scores: Scores) -> ScoreOutput:
-    first = scores.spaces[0]
-    facts: Row = {"pairs": scores.pairs, "dimension": first.dimension, "warnings": list(scores.warnings)}
+    facts: Row = {"pairs": scores.pairs, "dimension": scores.space.dimension, "warnings": list(scores.warnings)}
     drawn = {
         f"{f'set-{number}' if number else 'real'}{ending}": picture
         for number, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
@@ -140,7 +135,7 @@ def make_output(scores: Scores) -> ScoreOutput:
     }
     verdicts = {name: by_metric["mmd"].verdict for name, by_metric in scores.differences.items()}
     summary = {
-        "features": first.features, "n": scores.n, "pairs": scores.pairs, "verdicts": verdicts,
+        "features": scores.space.features, "n": scores.n, "pairs": scores.pairs, "verdicts": verdicts,
         "scores": _with_intervals(scores.values), "differences": _with_intervals(scores.differences),
         "best": list(scores.best), "notes": scores.notes, "warnings": scores.warnings,
     }  # fmt: skip
@@ -180,8 +175,8 @@ def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tup
     return in_order, [*dict.fromkeys(filter(None, notes))]
 
 
-def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The feature spaces. ValueError if some inputs are images and some are features."""
+def space_of(inputs: Sequence[Input], features: str | None) -> str:
+    """The feature space. ValueError if some inputs are images and some are features."""
     if latents := [source for source in inputs if isinstance(source, FeatureSet) and source.shape]:
         rule = "holds latents, which --margin compares, before and after a change"
         raise ValueError(f"{latents[0].name} {rule}{latents[0].hint}")
@@ -191,21 +186,16 @@ def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> 
     if True in kinds:
         if features:
             raise ValueError(f"features={features!r}: {kinds[True]} holds features already")
-        return (GIVEN,)
-    if not features:
-        real = inputs[0]
-        return (default_features(real.data) if isinstance(real, ImageSet) else "natural",)
-    return (features,) if isinstance(features, str) else tuple(dict.fromkeys(features))
+        return GIVEN
+    real = inputs[0]
+    return features or (default_features(real.data) if isinstance(real, ImageSet) else "natural")
 
 
-def weights_of(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
-    """The weights file of each space, or None for the usual one. ValueError if it is not clear which one it is for."""
-    files = given if isinstance(given, Mapping) else {spaces[0]: given}
-    if given is not None and (spaces == (GIVEN,) or (files is not given and len(spaces) > 1)):
-        raise ValueError(f"feature_weights={str(given)!r}: write NAME=FILE, for one of {', '.join(spaces)}")
-    if unknown := [name for name in files if name not in spaces]:
-        raise ValueError(f"feature_weights: {unknown[0]} is not among the feature spaces {', '.join(spaces)}")
-    return {space: None if (file := files.get(space)) is None else Path(file) for space in spaces}
+def weights_of(space: str, given: Weights) -> Path | None:
+    """The file of a space's weights, or None for the usual one. ValueError if features are given."""
+    if given is not None and space == GIVEN:
+        raise ValueError(f"feature_weights={str(given)!r}: the sets hold features already")
+    return None if given is None else Path(given)
 
 
 def measure_sets(

@@ -141,7 +141,7 @@ class Harmless:
 
 def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     before: Source, after: Source, margin: float | None = None, groups: GroupsOf = None, *,
-    reference: Source | None = None, features: str | tuple[str, ...] | None = None, pairs: Pairs = "auto",
+    reference: Source | None = None, features: str | None = None, pairs: Pairs = "auto",
     feature_weights: compare.Weights = None, device: str = "auto", store: Cache | Path | str = "runs/store",
     crops: int = 0, control: Source | None = None, metrics: Metric | Sequence[Metric] = (),
 ) -> Harmless:  # fmt: skip
@@ -191,7 +191,7 @@ class Gate:
 
     margin: float | None
     groups: GroupsOf
-    features: str | tuple[str, ...] | None
+    features: str | None
     pairs: Pairs
     feature_weights: compare.Weights
     device: str
@@ -207,10 +207,9 @@ def _measure_change(gate: Gate, before: Source, after: Source, name: str, refere
     basis = describe_before(opened[-2])
     opened, of_latents = standardise_latents(opened, opened[-2])
     gate = replace(gate, groups=or_clips(opened[-2:], gate.groups))
-    spaces, of_groups = _pair_in_spaces(gate, opened)
-    first = spaces[0]
+    first, of_groups = _pair(gate, opened)
     pairing = first.pairing
-    rows = run_checks(spaces)
+    rows = run_checks(first)
     checks = tuple(row for row in rows if isinstance(row, EquivalenceCheck))
     if gate.margin is None:
         checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
@@ -230,7 +229,7 @@ def _measure_change(gate: Gate, before: Source, after: Source, name: str, refere
     needed = None
     if gate.margin and checks[0].verdict == UNDECIDED and first.unchanged < pairing.n and not is_unrelated:
         needed = first.test.required_pairs(first.margin)
-    basis |= describe_gate(spaces, gate.groups, checks, gate.metrics)
+    basis |= describe_gate(first, gate.groups, checks, gate.metrics)
     return Harmless(
         names[0], names[1], gate.margin, first.space.name, checks, pairing.n, first.test.n_units,
         first.unchanged, first.test.at_best, pairing.by, needed, worst, scores, inputs=tuple(first.images),
@@ -239,11 +238,12 @@ def _measure_change(gate: Gate, before: Source, after: Source, name: str, refere
     )  # fmt: skip
 
 
-def _pair_in_spaces(gate: Gate, opened: Sequence[Input]) -> tuple[list[EquivalenceInputs], Sequence[str]]:
-    """Before and after, paired, in each feature space, and notes on their groups. ValueError for too few pairs."""
+def _pair(gate: Gate, opened: Sequence[Input]) -> tuple[EquivalenceInputs, Sequence[str]]:
+    """Before and after, paired, and notes on their groups. ValueError for too few pairs."""
     inputs = opened[-2:]
-    files = compare.weights_of(compare.spaces_of(opened, gate.features), gate.feature_weights)
-    device = Machine.resolve(gate.device).device
+    name = compare.space_of(opened, gate.features)
+    weights = compare.weights_of(name, gate.feature_weights)
+    space = FeatureSpace(name, weights, Machine.resolve(gate.device).device)
     pairing = _paired(inputs, gate, FEWEST if len(opened) == 2 else MIN_SAMPLES)
     of_sets, notes = compare.prompts_of(inputs, pairing, gate.groups)
     prompts = of_sets[0] if of_sets else None
@@ -257,13 +257,8 @@ def _pair_in_spaces(gate: Gate, opened: Sequence[Input]) -> tuple[list[Equivalen
     limit = gate.margin or (PAIRED if pairing.paired and n_units >= ENOUGH else ALONE)
     if prompts is not None and n_units == pairing.n:
         notes = [*notes, "every group has one image, so images are the units of intervals"]
-    return [
-        EquivalenceInputs(
-            inputs, pairing, prompts, FeatureSpace(space, file, device), gate.store, limit, gate.crops,
-            gate.groups == CLIPS,
-        )
-        for space, file in files.items()
-    ], notes  # fmt: skip
+    are_clips = gate.groups == CLIPS
+    return EquivalenceInputs(inputs, pairing, prompts, space, gate.store, limit, gate.crops, are_clips), notes
 
 
 def _list_notes(sets: EquivalenceInputs, rows: Sequence[EquivalenceCheck | str]) -> Iterator[str]:

@@ -200,8 +200,7 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
 
 
-CHECKS = (_share, _crops, _copies)  # in each feature space
-IMAGE_CHECKS = (_texture, _grain)  # once
+CHECKS = (_share, _crops, _copies, _texture, _grain)
 
 
 def _rows_of(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
@@ -261,13 +260,10 @@ def cut_crops(images: Input, order: ClusterIds, crops: int) -> ImageSet:
     return ImageSet(images.name, len(order) * crops, content.hexdigest(), load)
 
 
-def run_checks(spaced: Sequence[EquivalenceInputs]) -> list[EquivalenceCheck | str]:
-    """All checks of the sets in each space, or why there is none."""
-    rows = list[EquivalenceCheck | str]()
-    for number, sets in enumerate(spaced):
-        sets.check_order()
-        rows += [row for check in (CHECKS if number else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
-    return rows
+def run_checks(sets: EquivalenceInputs) -> list[EquivalenceCheck | str]:
+    """All checks of the sets, or why there is none."""
+    sets.check_order()
+    return [row for check in CHECKS for row in check(sets)]
 
 
 def measure_metric(metric: Metric, sets: EquivalenceInputs) -> tuple[Row, str]:

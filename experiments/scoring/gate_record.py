@@ -34,10 +34,9 @@ def describe_before(before: Input) -> dict[str, Any]:
 
 
 def describe_gate(
-    spaces: Sequence[EquivalenceInputs], groups: GroupsOf, checks: Sequence[EquivalenceCheck], metrics: Sequence[Metric]
+    sets: EquivalenceInputs, groups: GroupsOf, checks: Sequence[EquivalenceCheck], metrics: Sequence[Metric]
 ) -> dict[str, Any]:
-    """Returns what a verdict stands on besides: pairs, groups, weights of feature spaces, limits, code of metrics."""
-    sets = spaces[0]
+    """Returns what a verdict stands on besides: pairs, groups, weights of features, limits, code of metrics."""
     members = "" if sets.prompts is None else hash_array(sets.prompts)
     gate = {
         "images": sets.pairing.n, "groups": sets.test.n_units, "pairs": sets.pairing.by, "crops": sets.crops,
@@ -48,8 +47,8 @@ def describe_gate(
     for metric in metrics:
         if isinstance(metric, str):
             gate[f"code of {metric}"] = code_hash(metric.removeprefix(PYTHON), PYTHON)
-    for space in (of_space.space for of_space in spaces):
-        gate[f"features {space.name}"] = "" if space.name == GIVEN else features_id(space.name, space.weights)
+    space = sets.space
+    gate[f"features {space.name}"] = "" if space.name == GIVEN else features_id(space.name, space.weights)
     return gate | {f"limit of {check.check}": check.limit for check in checks}
 
 

@@ -25,13 +25,13 @@ OF_MMD = ("difference", "low", "high", "se", "value_a", "value_b", "detectable")
 
 @dataclass(frozen=True)
 class Scores:
-    """The answer: `print` shows it. Values are those of the first feature space, unless another is asked for."""
+    """The answer: `print` shows it."""
 
     real: str  # the name of the real images
     n_real: int
     n: int  # images of each set that are compared
     pairs: str  # how they are paired: names, order or none
-    spaces: tuple[SpaceResult, ...]  # the rows, of each feature space
+    space: SpaceResult  # the rows, in its feature space
     notes: tuple[str, ...] = ()  # what was done with the images, one sentence each
     warnings: tuple[str, ...] = ()  # reasons for doubt, one sentence each
     inputs: tuple[Input, ...] = ()  # the images, first the real ones
@@ -39,23 +39,18 @@ class Scores:
 
     @property
     def tables(self) -> Mapping[str, Sequence[Row]]:
-        """All rows by the name of their table: of the first space, and scores and verdicts of all."""
-        tables = {
-            **self.spaces[0].tables,
-            "scores.csv": [row for space in self.spaces for row in space.tables["scores.csv"]],
-        }
-        tables["spaces.csv"] = [row for space in self.spaces for row in space.judged()]
-        return {name: rows for name, rows in tables.items() if rows or name != "best_sets.csv"}
+        """All rows by the name of their table."""
+        return {name: rows for name, rows in self.space.tables.items() if rows or name != "best_sets.csv"}
 
     @property
     def values(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
         """By set and metric its distance: value, low and high."""
-        return _by_metric(self.spaces[0].tables["scores.csv"], "setting")
+        return _by_metric(self.space.tables["scores.csv"], "setting")
 
     @property
     def differences(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
         """By set and metric its difference from the first set, raw columns of contrasts.csv; and its copies."""
-        tables = self.spaces[0].tables
+        tables = self.space.tables
         first = tables["table.csv"][0]["setting"]
         return _by_metric([row for row in tables["contrasts.csv"] if row["b"] == first], "a")
 
@@ -76,7 +71,7 @@ class Scores:
     @property
     def best(self) -> tuple[str, ...]:
         """The sets that cannot be told from the best, best first, if there are three sets or more."""
-        rows = [row for row in self.spaces[0].tables["best_sets.csv"] if row["in_set"]]
+        rows = [row for row in self.space.tables["best_sets.csv"] if row["in_set"]]
         return tuple(row["setting"] for row in sorted(rows, key=lambda row: float(row["value"])))
 
     @property
@@ -85,47 +80,42 @@ class Scores:
         return PAIRS[self.pairs] if self.differences else ""
 
     def frame(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """A row per set, with real images last, and one per difference from the first set, in each feature space.
+        """A row per set, with real images last, and one per difference from the first set.
 
         `low` and `high` are the limits of the 95 % interval of MMD. FD of fewer real images than a set has is missing,
         since FD falls with their number.
         """
         sets = list[Row]()
-        pairs = list[Row]()
-        for space in self.spaces:
-            intervals = {row["setting"]: row for row in space.tables["scores.csv"] if row["metric"] == JUDGE}
-            floor = {row["metric"]: row["mean"] for row in space.tables["floors.csv"]}
-            n = space.tables["floors.csv"][0]["n_samples"]
-            if n < self.n:
-                del floor["fd"]
-            for row in (*space.tables["table.csv"], {"setting": f"{n} real images"} | floor):
-                ends = intervals.get(row["setting"], {})
-                sets.append(
-                    {"features": space.features, "set": row["setting"], MMD: 1000 * row[JUDGE]}
-                    | {end: 1000 * ends.get(end, math.nan) for end in ("low", "high")}
-                    | {"FD": row.get("fd", math.nan), "precision": row["precision"], "recall": row["recall"]}
-                    | {"visible_noise": math.nan if row.get("visible_noise") is None else row["visible_noise"]}
-                )
-            for row in space.judged():
-                change = {f"{MMD} difference": row["difference"], "low": row["low"], "high": row["high"]}
-                pairs.append(
-                    {"features": space.features, "a": row["a"], "b": row["b"]}
-                    | {name: 1000 * value for name, value in change.items()} | {"verdict": row["verdict"]}
-                )  # fmt: skip
-        return pd.DataFrame(sets), pd.DataFrame(pairs, columns=None if pairs else ["features"])
+        tables = self.space.tables
+        intervals = {row["setting"]: row for row in tables["scores.csv"] if row["metric"] == JUDGE}
+        floor = {row["metric"]: row["mean"] for row in tables["floors.csv"]}
+        n = tables["floors.csv"][0]["n_samples"]
+        if n < self.n:
+            del floor["fd"]
+        for row in (*tables["table.csv"], {"setting": f"{n} real images"} | floor):
+            ends = intervals.get(row["setting"], {})
+            sets.append(
+                {"set": row["setting"], MMD: 1000 * row[JUDGE]}
+                | {end: 1000 * ends.get(end, math.nan) for end in ("low", "high")}
+                | {"FD": row.get("fd", math.nan), "precision": row["precision"], "recall": row["recall"]}
+                | {"visible_noise": math.nan if row.get("visible_noise") is None else row["visible_noise"]}
+            )
+        pairs = [
+            {"a": row["a"], "b": row["b"], f"{MMD} difference": 1000 * row["difference"]}
+            | {end: 1000 * row[end] for end in ("low", "high")} | {"verdict": row["verdict"]}
+            for row in self.space.judged()
+        ]  # fmt: skip
+        return pd.DataFrame(sets), pd.DataFrame(pairs)
 
     def __str__(self) -> str:
-        lines = list[str]()
-        frames = sets, _ = self.frame()
+        sets, pairs = self.frame()
         sets[MMD] = sets[MMD].astype(object)
         for at, row in sets[sets["low"] <= 0].iterrows():
             sets.loc[at, [MMD, "low", "high"]] = [say_near(row["high"], f"{row['high']:.3g}"), math.nan, math.nan]
-        for space in self.spaces:
-            lines.append(f"feature space {space.features}, 95 % intervals:")
-            for frame in frames:
-                rows = frame[frame["features"] == space.features].drop(columns="features")
-                if len(rows):
-                    lines.append(rows.to_string(index=False, na_rep="", float_format="{:.3f}".format) + "\n")
+        lines = [f"feature space {self.space.features}, 95 % intervals:"]
+        for frame in (sets, pairs):
+            if len(frame):
+                lines.append(frame.to_string(index=False, na_rep="", float_format="{:.3f}".format) + "\n")
         notes = [*filter(None, [self.pairing]), *self.notes, *(f"warning: {text}" for text in self.warnings)]
         return "\n".join([*lines, *notes])
 

@@ -12,7 +12,6 @@ from reports.formats import (
     add_correction,
     are_set,
     decimals,
-    difference,
     metric_name,
     number,
     percent,
@@ -20,7 +19,7 @@ from reports.formats import (
     scale_metric,
     sentence,
 )
-from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
+from reports.page import Axis, Bar, Figure, KeyFigure, Page, Row, Table
 from reports.pages import sweep
 from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE, say_near
@@ -41,7 +40,7 @@ def page(result: LoadedResult) -> Page:
     warnings = [sentence(text) for text in facts.get("warnings", [])]  # which begin with names of sets
     parts: dict[str, Any] = {
         "source": settings.describe_source(result, data, f"{result.features} features"), "noun": "set",
-        "tables": [make_table(result, rows, contrasts, n), *compare_spaces(result)],
+        "tables": [make_table(result, rows, contrasts, n)],
         "note": "Kernel distance, precision and recall are in table.csv, their intervals in scores.csv.",
     }  # fmt: skip
     if contrasts.empty:
@@ -53,7 +52,7 @@ def page(result: LoadedResult) -> Page:
         result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
         (after, "Compared", after["setting"]), details=list_details(result, *TERMS),
         **parts,
-        warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
+        warnings=[*warnings, *contrast.find_disagreement(result, row)],
         facts=list_facts(result, row, len(rows), pairs),
         aside="Images of one name are at the same place." if facts.get("pairs") == "names" else "",
         figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)],
@@ -133,39 +132,9 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame
     return settings.make_table(f"{n} images per set{against}", result, best, make_row)
 
 
-def compare_spaces(result: LoadedResult) -> list[Table]:
-    """The primary metric in each feature space, if there are several: one network alone may misrank."""
-    judged = result.scores[result.scores["metric"] == JUDGE]
-    names = list(dict.fromkeys(judged["features"]))
-    if len(names) < 2:
-        return []
-    values = judged.pivot(index="setting", columns="features", values="value")[names]
-    ranks = values.rank()
-    verdicts = result.spaces.groupby("a")["verdict"].nunique()
-    agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
-    rows = []
-    for name in ranks.mean(axis=1).sort_values(kind="stable").index:
-        cells = [f"{scale_metric(JUDGE, values.loc[name, key])} (rank {ranks.loc[name, key]:.0f})" for key in names]
-        rows.append(Row(str(name), cells))
-    title = f"{metric_name(JUDGE, '')} by feature space: {agree}"
-    return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]
-
-
-def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
-    """Lists the verdicts, better or worse, of other feature spaces where they are not that of the first one."""
-    verdicts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True))
-    texts = []
-    rows = result.spaces[result.spaces["features"] != result.features]
-    for _, row in rows[rows["verdict"].isin([BETTER, WORSE])].iterrows():
-        if row["verdict"] != verdicts[row["a"]]:
-            change, interval = difference(row)
-            texts.append(f"In {row['features']} features {row['a']} is {row['verdict']}: {change} ({interval}).")
-    return texts
-
-
 def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) -> Page:
     """The page on a single set: its distances next to those of real images."""
-    scores = result.scores[result.scores["features"] == result.features].set_index("metric")
+    scores = result.scores.set_index("metric")
     figures = []
     for metric in (JUDGE, "fd"):
         score = scores.loc[metric]

@@ -622,19 +622,14 @@ def test_run_is_a_score_next_to_that_of_real_images(sweep: Make, folder: Make) -
 
 @pytest.fixture
 def score(sweep: Make) -> Callable[..., Page]:
-    """The page on sets of images; `other` is the score of x in a second feature space, where the first has 0.1."""
+    """The page on sets of images."""
 
-    def read(sets: dict[str, Any], other: float | None = None, ends: Any = (0.5, 2), **facts: Any) -> Page:
+    def read(sets: dict[str, Any], ends: Any = (0.5, 2), **facts: Any) -> Page:
         directory = sweep({"sets": {"first": BASE, **sets}}, "score", {"score": facts}, holds_for=1)
-        spaces = {"digits": {"first": 0.012, "x": 0.008}} | ({"natural": {"first": 0.1, "x": other}} if other else {})
-        lines = [f"{space},{name},{metric},{value},{ends[0] * value},{ends[1] * value}"
-                 for space, values in spaces.items() for name, value in values.items() if name in ("first", *sets)
+        lines = [f"digits,{name},{metric},{value},{ends[0] * value},{ends[1] * value}"
+                 for name, value in {"first": 0.012, "x": 0.008}.items() if name in ("first", *sets)
                  for metric in ("mmd", "fd")]  # fmt: skip
         (directory / "scores.csv").write_text("\n".join(["features,setting,metric,value,low,high", *lines]))
-        says = "better" if other and other < 0.1 else "worse"
-        rows = ["features,a,b,metric,difference,low,high,verdict", "digits,x,first,mmd,-0.004,-0.005,-0.003,better"]
-        rows += [f"natural,x,first,mmd,{other - 0.1},{other - 0.11},{other - 0.09},{says}"] if other else []
-        (directory / "spaces.csv").write_text("\n".join(rows))
         return read_page(directory)
 
     return read
@@ -673,15 +668,6 @@ def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside
     values = [row.cells[heads.index("MMD ×1000")] for row in table.rows]
     change = table.rows[0].cells[heads.index("Difference in MMD ×1000")]
     assert values == ["8.06", "12.04"] and change.startswith("−3.98 (")
-
-
-@pytest.mark.parametrize(("other", "agree", "rank"), [(0.05, "the same verdicts", 1), (0.2, "the verdicts differ", 2)])
-def test_score_ranks_sets_by_several_feature_spaces(score: Any, other: float, agree: str, rank: int) -> None:
-    page = score({"x": BETTER}, other)
-    table = page.tables[1]
-    told = page.warnings == ["In natural features x is worse: 100.0 (90.0 to 110.0)."]
-    assert table.title == f"MMD ×1000 by feature space: {agree}" and told == (rank == 2) == bool(page.warnings)
-    assert [*table.rows[0].cells, *table.rows[1].cells].count(f"{1000 * other:.1f} (rank {rank})") == 1
 
 
 @pytest.fixture

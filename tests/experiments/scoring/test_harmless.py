@@ -230,7 +230,7 @@ def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(shown: np
     answer = harmless(shown, after, 0.02, range(N), reference="mnist5k", pairs="order")
 
     assert answer.scores is not None and answer.checks[0].check == "share in digits features"
-    assert [space.features for space in answer.scores.spaces] == ["digits"]
+    assert answer.scores.space.features == "digits"
     assert answer.notes[0] == "every group has one image, so images are the units of intervals"
     assert answer.verdict == "harmless" and answer.worst[0][0] == "image 123"
     assert all(0 <= share <= 1 for _, share in answer.worst)

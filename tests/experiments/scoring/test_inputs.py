@@ -22,7 +22,7 @@ from experiments.run.image_features import (
     prefetch,
     prepare_pixels,
 )
-from experiments.scoring.compare import compare, open_all, spaces_of
+from experiments.scoring.compare import compare, open_all, space_of
 from experiments.scoring.inputs import FeatureSet, open_input
 from reports.schema import NO_DIFFERENCE
 
@@ -154,7 +154,7 @@ def test_names_are_short_and_different(tmp_path: Path) -> None:
 def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path) -> None:
     photos = folder(tmp_path / "mnist", GREY[:2])
     for sources, space in ((("mnist5k", "mnist5k"), "digits"), ((photos, "mnist5k"), "natural")):
-        assert spaces_of(open_all(sources, Cache(tmp_path)), None) == (space,)
+        assert space_of(open_all(sources, Cache(tmp_path)), None) == space
 
 
 def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:

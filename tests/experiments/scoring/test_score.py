@@ -74,7 +74,7 @@ def test_two_sets_from_python(folders: Path) -> None:
     sets, differences = scores.frame()
     assert list(sets["set"]) == ["a", "b", "120 real images"]
     judged = [getattr(scores.difference, name) for name in ("difference", "low", "high")]
-    assert list(differences.iloc[0]) == ["digits", "b", "a", *judged, "better"]
+    assert list(differences.iloc[0]) == ["b", "a", *judged, "better"]
     text = str(scores)
     assert scores.difference.se == 1000 * scores.differences["b"]["mmd"].se
     assert f"{judged[0]:.3f}" in text and "images of the same name are compared in pairs" in text and "nan" not in text
@@ -151,17 +151,13 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     assert pictures == {"real", "real-4", "set-1", "set-1-4"}
 
 
-@pytest.mark.slow
-def test_several_sets_in_two_spaces(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--features", "digits", "natural", "--fail-if-worse", "--out", "out", "--pairs", "order"]
+def test_several_sets(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--features", "digits", "--fail-if-worse", "--out", "out", "--pairs", "order"]
     assert _run(["score", "real", "b", "a", "c", *words]) == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["verdicts"]["a"] == "worse" and sorted(summary["best"]) == ["b", "c"]
-    scores, pairs, contrasts = (
-        pd.read_csv(command / "out" / f"{name}.csv") for name in ("scores", "spaces", "contrasts")
-    )
-    assert len(scores) == 2 * 3 * len(METRICS) and {*scores["features"]} == {"digits", "natural"}
-    assert len(pairs) == 2 * 2 and len(contrasts) == 2 * len(METRICS) + 3
+    scores, contrasts = (pd.read_csv(command / "out" / f"{name}.csv") for name in ("scores", "contrasts"))
+    assert len(scores) == 3 * len(METRICS) and len(contrasts) == 2 * len(METRICS) + 3
     assert {*contrasts.loc[contrasts["metric"] == "mmd", "n_compared"]} == {2}
     assert (command / "out/report.html").is_file() and (command / "out/best_sets.csv").exists()
 
@@ -193,22 +189,13 @@ def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, siz
     assert not np.asarray(few["-4"])[:, 2 * size :].any()  # black where there are no images
 
 
-def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) -> None:
+def test_weights_come_from_a_file_and_features_of_your_own_have_none(folders: Path) -> None:
     sets = (folders / "real", folders / "a")
-    file = WEIGHTS / "digits.safetensors"
     usual, named = (score(*sets, features="digits", feature_weights=given, store=folders / "store")
-                    for given in (None, {"digits": file}))  # fmt: skip
+                    for given in (None, WEIGHTS / "digits.safetensors"))  # fmt: skip
     assert named.values == usual.values
-    for given, message in ((file, "write NAME=FILE"), ({"vgg16": file}, "vgg16 is not among the feature spaces")):
-        with pytest.raises(ValueError, match=message):
-            score(*sets, features=("digits", "natural"), feature_weights=given, store=folders / "store")
-    command_line = ["score", *map(str, sets), "--features", "digits", "natural"]
-    for texts, message in ((["vgg16=x"], "vgg16 is not"), (["x"], "write NAME=FILE"), (["vgg16=x", "y"], "write NAME"),
-                           (["digits=x", "digits=y"], "once for each")):  # fmt: skip
-        with pytest.raises(ValueError, match=message):
-            _run([*command_line, *(word for text in texts for word in ("--feature-weights", text))])
     rows = np.random.default_rng(0).normal(size=(100, 4))
-    with pytest.raises(ValueError, match="write NAME=FILE, for one of your own"):
+    with pytest.raises(ValueError, match="the sets hold features already"):
         score(rows, rows, feature_weights="x.pth")
 
 

@@ -86,9 +86,9 @@ def test_copies_are_a_share_of_the_images_that_are_searched(monkeypatch: pytest.
     real, once = rng.normal(size=(100, 16)), rng.normal(size=(100, 16))
     some = np.where(rng.random((100, 1)) < 0.5, once[:1], once)
     monkeypatch.setattr(sides, "KERNEL_IMAGES", 60)
-    repeated, n = score(real, some).spaces[0].copies[1].share()
+    repeated, n = score(real, some).space.copies[1].share()
     assert n == 60 and 20 < repeated < 40
-    assert score(real, np.tile(once, (2, 1))).spaces[0].copies[1].share() == (0, 60)  # every image twice is no collapse
+    assert score(real, np.tile(once, (2, 1))).space.copies[1].share() == (0, 60)  # every image twice is no collapse
 
 
 def test_a_set_that_repeats_images_is_not_the_best() -> None:
