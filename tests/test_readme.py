@@ -15,7 +15,7 @@ import pytest
 import tyro
 import warm
 from own_sweep import FILE, written
-from smoke import smoke, typed
+from smoke import smoke
 
 from bench.command import BenchOptions
 from diffusion_core.networks import PARAMETERISATIONS
@@ -190,11 +190,6 @@ def test_the_console_command_is_installed() -> None:
     done = subprocess.run([str(sigmabench), "beta", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: sigmabench beta")
     assert subprocess.run([str(sigmabench), "bta"], capture_output=True, check=False).returncode == 2
-
-
-def test_the_console_command_reaches_reports() -> None:
-    ended = typed("reports", "index", "--help", path="sigmabench")
-    assert ended.stdout.startswith("usage: sigmabench reports index")
 
 
 @pytest.mark.slow(5)
