@@ -51,7 +51,7 @@ def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> d
             counted = CountingModel(job.model)
             run = partial(job.run, bind_index(counted, torch.arange(job.n_images, device=job.device)))
             job.out = run()
-            nfe = counted.images // job.n_images
+            nfe = math.ceil(counted.images / job.n_images)
             usual = {"device": job.device, "n_images": job.n_images, "batch": job.n_images, "nfe": nfe}
             job.notes = usual | {"threads": torch.get_num_threads()} | job.notes
             timed.append((job, run))

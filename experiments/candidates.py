@@ -69,8 +69,9 @@ class Candidates(ExploringStudy):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
-        names = (split_call(text)[0] for text in self.schedules)
-        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in names if name in SCHEDULES}
+        kinds: dict[str, Any] = {
+            name: SCHEDULES[name] for text in self.schedules if (name := split_call(text)[0]) in SCHEDULES
+        }
         kinds |= {type(sampler).label: type(sampler) for sampler in map(read_sampler, self.sampler_names)}
         return {**super().provenance, "formulas": read_formulas(kinds)}
 

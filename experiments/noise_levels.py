@@ -112,8 +112,10 @@ class NoiseLevels(ExploringStudy):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each distribution, weighting and output, which is the first part of its docstring."""
-        distributions = (text.partition("(")[0].strip() for text in self.train_noise)
-        kinds: dict[str, Any] = {name: NOISE_DISTRIBUTIONS[name] for name in distributions if ":" not in name}
+        table = NOISE_DISTRIBUTIONS
+        kinds: dict[str, Any] = {
+            name: table[name] for text in self.train_noise if (name := text.partition("(")[0].strip()) in table
+        }
         kinds |= {name: WEIGHTINGS[name] for name in self.weightings}
         kinds |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
         return {**super().provenance, "formulas": read_formulas(kinds)}

@@ -162,8 +162,7 @@ class Vary(Grid):
         if "recipe" in levels:
             from experiments.run.networks import RECIPES, Trained
 
-            usual = {field.name: getattr(Trained(), field.name) for field in fields(Trained)}
-            training = {name: usual[name] for name in RECIPES["fast"]}
+            training = {name: getattr(Trained(), name) for name in RECIPES["fast"]}
             training |= RECIPES[one_of("recipe", levels["recipe"], RECIPES)]
         if "network" in levels and not is_pretrained(self.network):
             training["network"] = levels["network"]
@@ -172,7 +171,7 @@ class Vary(Grid):
             training[name] = read_level(factor, levels[factor], kind)
         if "train_shift" in levels:
             training["noise"] = _add_parameter(levels.get("train_noise", "sd3"), "shift", levels["train_shift"])
-        if "noise" in training and isinstance(training["noise"], str):
+        if isinstance(training.get("noise"), str):
             training["noise"] = parse_noise(training["noise"], self.data_std)
         return training
 

@@ -29,7 +29,9 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> tuple[Schedul
 
     name = f"setting={str(path)!r}"
     if not path.is_file() or (content := read_json(path)).get("format") != FORMAT:
-        raise ValueError(f"{name}: it must be a settings.json that tune wrote")
+        raise ValueError(
+            f"{name}: it must be a settings.json that tune wrote, which it does if its samples look like images"
+        )
     rows = {row["budget"]: row for row in content["settings"]}
     budget = max(rows) if budget is None else budget
     if budget not in rows:

@@ -39,7 +39,7 @@ from experiments.run.setting import Setting
 from experiments.run.setup_warnings import check_setup, impossible_note, plan_warnings, setup_notes
 from experiments.run.study import ExploringStudy, Study
 from experiments.run.tables import RunResults, make_sides, tabulate
-from experiments.user.imports import user_code_errors
+from experiments.user.imports import errors_in
 
 FIRST = 0.6  # of the time limit: after it nothing is explored, so that the confirmation has the rest
 NO_CONTROL = "The A/A test was not run, so nothing shows whether equal settings come out equal."
@@ -166,7 +166,9 @@ class _Command:
             return planner.plan(fixed)
         path = study.given_choices
         if path is None:
-            explored = planner.plan(choice.explored(study))
+            with errors_in(type(study), "explore()"):
+                to_explore = choice.explored(study)
+            explored = planner.plan(to_explore)
             self.candidates = [*dict.fromkeys(run.setting for run in explored if not run.impossible)]
             needed = choice.settings_to_explore(study, self.candidates)
             fixed = [*fixed, *dict.fromkeys(run.setting for run in explored if run.impossible or run.setting in needed)]
@@ -319,7 +321,7 @@ class _Command:
         study = self.study
         family = self.plan_comparisons(planned) if planned else []
         with status_line(self.console, lambda: "intervals, figures and the report"):
-            with user_code_errors("compare()"):
+            with errors_in(type(self.study), "compare()"):
                 comparisons = self.compare(results.sides)
             extra = {**study.extra_tables(results), **({"choices.csv": self.choice_rows} if self.choice_rows else {})}
             tables = tabulate(results, comparisons, extra, family)

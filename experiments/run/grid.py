@@ -96,6 +96,8 @@ class Grid(ExploringStudy):
             texts = dict(zip(levels, cell, strict=True))
             given = {name: levels[name][text] for name, text in texts.items()}
             setting, again = self.setting(**given), self.setting(**given)
+            if not isinstance(setting, Setting):
+                raise ValueError(f"setting() of {label}: it gave {setting!r:.40}; it must return a Setting")
             if (canonical(setting), setting.training) != (canonical(again), again.training):
                 raise ValueError(f"setting() of {label}: called twice, it gave two settings; only levels may decide")
             if setting.budget is not None:

@@ -1,6 +1,5 @@
 """The plan of a study: its settings, each with each of its networks. It is made once per command."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -28,7 +27,7 @@ from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
 from experiments.user.architecture import check_architecture, takes_inputs
-from experiments.user.imports import BUILD, is_pretrained, user_code_errors
+from experiments.user.imports import BUILD, errors_in, is_pretrained
 from experiments.user.json_io import read_json
 
 FIXED = {"data", "machine", "seed"}  # fields of a network that all settings of a study share
@@ -211,8 +210,7 @@ def collect_settings(study: Study) -> list[Setting]:
 
     ValueError, with the line, if the user's code fails.
     """
-    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
-    with user_code_errors("settings()", file=file and Path(file)):
+    with errors_in(type(study), "settings()"):
         settings = [*study.settings()]
     _check_settings(settings)
     if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):

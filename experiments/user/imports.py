@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -113,11 +113,18 @@ def user_code_errors(what: str, *also: type[Exception], file: Path | None = None
         raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")
 
 
+def errors_in(kind: type, what: str) -> AbstractContextManager[None]:
+    """As `user_code_errors`, with the line in the file of a user's class."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return user_code_errors(what, file=file and Path(file))
+
+
 def _line(error: BaseException, file: Path) -> int | None:
     """The line of a file in which an error was raised, None if that was elsewhere."""
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        return error.lineno
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((error.filename or "", error.lineno))
+    lines = [line for name, line in frames if Path(name).resolve() == file.resolve()]
     return lines[-1] if lines else None
 
 

@@ -133,8 +133,8 @@ def _number(node: ast.expr) -> float:
 
 
 def format_call(name: str, options: Iterable[tuple[str, float]], own: Any = None) -> str:
-    """A name with its options, in the form that `parse_call` reads. `own`: a schedule, whose own fields follow."""
-    fields_of_own = fields(own)[OF_SCHEDULE:] if own else ()
-    options = [*options, *((field.name, getattr(own, field.name)) for field in fields_of_own)]
-    inside = ", ".join(f"{key}={f'{value:g}' if isinstance(value, float) else value}" for key, value in options)
+    """A name with its options, in the form that `parse_call` reads. `own`: a schedule, whose own numbers follow."""
+    values = ((field.name, getattr(own, field.name)) for field in (fields(own)[OF_SCHEDULE:] if own else ()))
+    numbers = [*options, *(pair for pair in values if isinstance(pair[1], int | float))]
+    inside = ", ".join(f"{key}={value:g}" for key, value in numbers)
     return f"{name}({inside})" if inside else name

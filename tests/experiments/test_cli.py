@@ -91,7 +91,7 @@ def test_short_help_has_the_own_options_on_one_screen(
 @pytest.mark.parametrize(
     ("prog", "name"),
     [
-        *(("sigmabench", name) for name in ("", *OURS, "sweep", *program.OTHERS, "report publish")),
+        *(("sigmabench", name) for name in ("", *OURS, "sweep", *program.OTHERS, "reports publish")),
         *(("python -m experiments", name) for name in ("", "beta", "store")),
     ],
 )

@@ -85,6 +85,8 @@ REFUSED = {
     # a grid
     "setting() of eta=0: eta=0: its setting has 1 in this column of table.csv": GRID.replace("ETA", "1 - eta"),
     "setting() of eta=0: called twice, it gave two settings": GRID.replace("ETA", "random()"),
+    "setting() of eta=0: it gave None; it must return a Setting": GRID.replace("return", "").replace("ETA", "1"),
+    "explore(): line 10: KeyError: 'x'": GRID.replace("return Setting", "raise KeyError('x'); Setting"),
     # a schedule of its own
     "schedule short: 2 levels; it must give n_steps + 1 =": f"{SHORT}{FILE}".replace("2), M", "2, rule='short'), M"),
     # the file and its study
@@ -114,10 +116,13 @@ def our_schedules() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_a_file_that_does_not_do_says_what_is_missing_before_anything_is_made(message: str, tmp_path: Path) -> None:
+def test_a_file_that_does_not_do_says_what_is_missing_before_anything_is_made(
+    message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if (text := REFUSED[message]) is not None:
         written(tmp_path, text)
-    ended = run(tmp_path, status=2)
+    monkeypatch.chdir(tmp_path)
+    ended = run(Path(), status=2)
     assert ended.refused(message), ended.stderr
     assert not (tmp_path / "store").exists()
 
