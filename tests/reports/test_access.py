@@ -10,6 +10,7 @@ import pytest
 
 from reports.index import write_index
 
+ActionChains = pytest.importorskip("selenium.webdriver", reason="no selenium").ActionChains
 pytestmark = pytest.mark.slow(20)
 
 WIDTHS = [320, 390, 768, 1280]
@@ -114,6 +115,14 @@ def test_figures_have_no_ground_and_print_opens_the_conditions(again: dict[str, 
     printed = browser.execute_script(state)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     assert (on_screen, printed) == ([False, False, "none"], [True, True, "none"])
+
+
+def test_under_the_pointer_one_picture_lies_in_the_place_of_the_other(again: dict[str, Path], browser: Any) -> None:
+    browser.get((again["beta-digits"] / "report.html").as_uri())
+    _, first, second = browser.find_elements("css selector", ".pictures img")
+    apart = first.rect["x"] - second.rect["x"]
+    ActionChains(browser).move_to_element(first).perform()
+    assert first.rect == second.rect and apart < -200
 
 
 def test_no_screen_needs_sideways_scrolling(opened: Any) -> None:
