@@ -206,7 +206,9 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     assert [y for _, y in having.corners] == [y for y in heights for _ in "12"], "steps from dot to dot"
     assert heights[0] < heights[2] < heights[1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
     shown = "with 66, 66 evaluations: MMD ×1000 5.6 (FD 5.6); interval 9.0 to 11.0; visible noise 0.000"
-    assert having.titles[2] == shown and f'title="{shown}"' in (directory / "report.html").read_text(encoding="utf-8")
+    html = (directory / "report.html").read_text(encoding="utf-8")
+    assert having.titles[2] == shown and f'title="{shown}"' in html
+    assert "within 8 <small>(−0.7; −1.7 to 0.3)</small>" in html
     assert len(having.explored) == 6, "networks that chose saw as many images"
     assert page.curves.columns[0] == ("8", "no difference detected", ["no difference detected", "−0.7", "−1.7 to 0.3"])
     assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
@@ -337,7 +339,7 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
     info = {"notes": [NAME], "versions": {NAME: NAME}, "machine": NAME, "commit": NAME}
     write_report(directory := beta(a=NAME, info=info, **FAILED))
     html, text = ((directory / f"report.{end}").read_text(encoding="utf-8") for end in ("html", "md"))
-    assert '<h1 class="verdict failed" role="alert"><strong>No verdict.</strong> The A/A test failed' in html
+    assert '<h1 class="verdict failed" role="alert"><strong>No verdict.</strong> <span>The A/A test failed' in html
     assert "main:has(.failed) { --better: var(--soft); --worse: var(--soft); }" in html
     assert "eta 0 against eta 0 again: MMD ×1000 3.0 (2.0 to 4.0). Failed: a difference" in html
     assert html.count('class="ticks"') == 2 and "<span>Difference in MMD ×1000, 95 % interval</span>" in html
