@@ -152,7 +152,6 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     odd = ("odd_difference", "odd_low", "odd_high")
     known |= {rounded(1000 * value) for key in odd for value in contrasts[key].dropna()}
     known |= {f"{seed:.0f}" for seed in contrasts["odd_seed"].dropna()} | {str(info["statistics"]["visible_noise"])}
-    known.add(str(every.query("section == 'same-schedule'")["setting"].nunique()))
     if [*(PUBLISHED / name).glob("choices.csv*")]:
         choices = table(name, "choices").dropna(subset="networks")
         known |= {str(len(choices)), f"{choices['networks'].max():.0f}"} if len(choices) else set()
