@@ -32,6 +32,8 @@ def report(directory: Dir) -> None:
 def index(folder: Folder) -> None:
     """Write FOLDER/index.html: verdict, effect, evidence, time and a picture of all results below FOLDER.
 
+    Their reports get links to it, and to results that differ in one fixed choice.
+
     Args:
         folder: a folder with result folders in it, at any depth. Example: python -m reports index runs
     """

@@ -208,9 +208,11 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     if not is_missing(row["detectable"]) and row["verdict"] not in (BETTER, WORSE):
         doubts.append(f"can detect {scale_metric(row['metric'], row['detectable'])} in {name}")
     origin = f"commit {info.get('commit') or 'unknown'}; {settings.describe_source(result).time}".strip("; ")
+    last = {*map(short, result.runs["sigma_min"].dropna())}
     facts = {
         "Data": f"{run['data']}{f'. Real {unit}s: {real}' if real else ''}",
         "Networks": f"{name_networks(row)} ({run['network']}{seen}). Others, and other data: not tested here",
+        "Last level": f"sigma {join(last)} in all settings" if len(last) == 1 else "",
         "Score": f"{name}: distance from {n_samples} {unit}s of each network to {n_real} real ones, in "
         f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the better known one",
         "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit} on the "

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
 
 from reports import settings
 from reports.formats import difference, evaluations, join, number, scale_metric, short
@@ -18,11 +21,13 @@ FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown w
 HEADS = (
     *FRAME, "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report",
 )  # fmt: skip
+TWINS = (*ASKED, "noise_levels")  # experiments whose results are compared if one fixed choice differs
+NUMBERS = {"last level": "sigma_min", "training images": "images_seen"}  # and columns: fixed choices of twins
 SAMPLING = ("schedules", "tune")  # experiments that compare with a default, by number of evaluations
 
 
 def write_index(folder: Path) -> Path:
-    """The path of index.html in `folder`, after writing it: what to use, and links to the reports below it.
+    """The path of index.html in `folder`, after writing it: what to use, and links to the reports below it, and back.
 
     Raises:
         FileNotFoundError: there is no result folder below `folder`.
@@ -42,7 +47,35 @@ def write_index(folder: Path) -> Path:
         "source": describe_source(rows), "flagged": any(row["error"] or row["page"].warnings for row in rows),
         "use": list_what_to_use(results), "depends": say_what_turns(rows),
     }  # fmt: skip
+    write_links(folder, [row for row in rows if row["result"] and row["link"]])
     return write_template(folder / "index.html", "index.html", values)
+
+
+def write_links(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes links into the reports below `folder`: to the index, and to results that differ in one fixed choice."""
+    fixed = {row["link"]: describe_fixed(row["result"]) for row in rows}
+    for link, own in fixed.items():
+        places = {"All results": "index.html"}
+        for other, choices in fixed.items():
+            changed = [text for text, mine in zip(choices, own, strict=False) if text != mine]
+            if len(choices) == len(own) and len(changed) == 1 and changed[0]:
+                places[f"Compare: {changed[0]}"] = quote(other)
+        up = "../" * link.count("/")
+        links = "".join(Markup('<a href="{}{}">{}</a> ').format(up, *item[::-1]) for item in places.items())
+        before, start, html = (folder / link).read_text(encoding="utf-8").partition("<nav>")
+        end = html[html.find('<a href="#terms"') :]
+        (folder / link).write_text("".join([before, start, links if start else "", end]), encoding="utf-8")
+
+
+def describe_fixed(result: LoadedResult) -> list[str]:
+    """The question of a result, then its fixed choices in words, "" where several competed; [] if it has no twins."""
+    if result.info["experiment"] not in TWINS:
+        return []
+    runs = result.runs
+    values = {name: runs[name] for name in ("data", "network", "features")}
+    values |= {name: runs[column].dropna().map(short) for name, column in NUMBERS.items()}
+    said = (f"{name} {found.iloc[0]}" if found.nunique() == 1 else "" for name, found in values.items())
+    return [result.info["question"], *said]
 
 
 def describe_source(rows: Sequence[dict[str, Any]]) -> str:

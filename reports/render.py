@@ -28,6 +28,7 @@ LETTERS = 46  # of a label in report.md; a longer one gets a line of its own
 GLYPHS = {"open": "○", "grey": "•", "diamond": "◆"}  # of marks in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
+INTERVAL = re.compile(r"(?<= )\([^()]*\bto\b[^()]*\)")  # in a title
 LONGEST = 24  # letters of a name that no line breaks
 LARGE = 4_000  # bytes of a table that `publish_result` compresses
 LARGER = 50_000  # the same for table.csv
@@ -143,6 +144,7 @@ def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
     )  # fmt: skip
     environment.filters |= {"md": escape_markdown, "drawn": draw_line, "drawn_legend": draw_legend}
     environment.filters["names"] = keep_names
+    environment.filters["small_intervals"] = lambda text: Markup(INTERVAL.sub(r"<small>\g<0></small>", str(text)))
     environment.filters["marked"] = lambda text, look: (text, look)
     environment.filters["link"] = lambda name: f"[{escape_markdown(name)}]({name})"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one

@@ -81,7 +81,7 @@ def page(result: LoadedResult) -> Page:
     return contrast.compose_page(
         result, main, phrase_verdict(result, row, rows, contests, before["schedule"]), without, having, doubts,
         question=ask(result), advice="" if use is None else phrase_advice(result, use, every, rows),
-        more_facts=[*describe_etas(every, row["verdict"]), *code],
+        more_facts=code,
         curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
         tables=tables, note=note,
         details=[*describe_recall(result, before, after), *list_details(result, *TERMS)],
@@ -240,18 +240,6 @@ def name_noisy(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows:
     name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
     scores = settings.format_scores(result, lowest)
     return [f"{name} scores lower, {scores}, but shows more visible noise ({noise}) than the limit."]
-
-
-def describe_etas(every: pd.DataFrame, verdict: str) -> list[tuple[str, str]]:
-    """The lowest of the settings that differ in eta alone, explored on few networks; nothing against the `verdict`."""
-    rows = every[every["section"] == "same-schedule"].sort_values(JUDGE)
-    if len(rows) < 2:
-        return []
-    row = rows.iloc[0]
-    if not {BETTER: row["eta"] > 0, WORSE: row["eta"] == 0}.get(verdict, True):
-        return []
-    where = f"on the {row['schedule']} schedule with {evaluations(row['nfe'])} evaluations"
-    return [("Which eta", f"Of {len(rows)} values {row['setting']} scores lowest {where} (not tested)")]
 
 
 def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> list[tuple[str, str]]:

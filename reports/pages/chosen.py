@@ -65,7 +65,8 @@ def page(result: LoadedResult) -> Page:
         (before, words[0], shown["b"]), (after, words[1], shown["a"]),
         advice=advice, curves=draw_curves(result, rows, every),
         figures=draw_figure(result), plot=plot_errors(result),
-        codes=read_codes(result), more_facts=[*describe_worst(rows, every), *snippets.show(code)],
+        codes=read_codes(result) or list_codes(rows, every, code),
+        more_facts=[*describe_worst(rows, every), *snippets.show(code)],
         tables=[make_table(result, rows, every)],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
         details=list_details(result, *TERMS), folded=list_explored(result),
@@ -310,6 +311,14 @@ def plot_errors(result: LoadedResult) -> Plot | None:
         "density of ln sigma with its peak at 1."
     )
     return Plot("errors", "Error at each noise level", text, (pd.DataFrame(means), result.densities))
+
+
+def list_codes(rows: pd.DataFrame, every: pd.DataFrame, shown: str) -> list[Code]:
+    """Code of what is recommended with each number of evaluations, but for that which the first screen shows."""
+    rows = choose_by_question(rows)
+    sides = [find_setting(every, row, "a") for _, row in rows[rows["recommended"] & rows["budget"].notna()].iterrows()]
+    texts = {settings.name_with_evaluations(side): snippets.write_sampling(side) for side in sides}
+    return [Code(name, text) for name, text in texts.items() if text not in ("", shown)]
 
 
 def read_codes(result: LoadedResult) -> list[Code]:

@@ -257,9 +257,7 @@ def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> N
     assert worse == "No level is better than the first of its factor."
     nothing = page_of_factors.phrase_effects(result, main[1:2])
     assert nothing == "No effect of lr on MMD ×1000 is detected; 3.0 would have been."
-    both = pd.DataFrame(
-        [effect(factor_b="lr", level_b="2", against_b="1", difference=-0.002, low=-0.0036, high=-0.0004)]
-    )
+    both = pd.DataFrame([shift | {"factor_b": "lr", "level_b": "2", "against_b": "1"}])
     others = list(page_of_factors.describe_others(result, pd.DataFrame([half, lr]), both))
     assert others[:3] == [
         "Worse: eta 0.5, not 0, by 2.0 (1.0 to 3.0).",
@@ -268,11 +266,9 @@ def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> N
     ]
 
 
-@pytest.mark.parametrize(("verdict", "recommended", "clear", "says"), [
-    ("better", True, True, "Use x."), ("no verdict", False, False, ""),
-    ("better", True, False, "Use x. This one comparison on other networks can detect what no factor shows alone."),
-    ("no difference detected", False, False, "Keep base: nothing better is confirmed."),
-])  # fmt: skip
-def test_only_a_confirmation_says_use(verdict: str, recommended: bool, clear: bool, says: str) -> None:
-    best = pd.Series({"a": "x", "b": "base", "verdict": verdict, "recommended": recommended})
-    assert page_of_factors.advise(best, clear) == says
+def test_only_a_confirmation_says_use() -> None:
+    best = pd.Series({"a": "x", "b": "base", "verdict": "better", "recommended": True})
+    why = " This one comparison on other networks can detect what no factor shows alone."
+    assert [page_of_factors.advise(best, clear) for clear in (True, False)] == ["Use x.", f"Use x.{why}"]
+    best["recommended"] = False
+    assert page_of_factors.advise(best, True) == "Keep base: nothing better is confirmed."

@@ -22,10 +22,7 @@ from reports.results import read_info
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 INFOS = {path.parent.name: read_info(path) for path in PUBLISHED.glob("*/run.json")}
 ASKS = {name: info["experiment"] for name, info in INFOS.items() if info["experiment"] in PAGES}
-COMPARED = sorted(  # with a main comparison; older results of schedules and noise_levels have none
-    name for name, asks in ASKS.items()
-    if asks == "beta" or (asks in ("schedules", "noise_levels") and [*(PUBLISHED / name).glob("choices.csv*")])
-)  # fmt: skip
+COMPARED = sorted(name for name, asks in ASKS.items() if asks in ("beta", "schedules", "noise_levels"))
 
 
 def test_every_result_is_here_small_and_has_a_report() -> None:
@@ -152,12 +149,10 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     odd = ("odd_difference", "odd_low", "odd_high")
     known |= {rounded(1000 * value) for key in odd for value in contrasts[key].dropna()}
     known |= {f"{seed:.0f}" for seed in contrasts["odd_seed"].dropna()} | {str(info["statistics"]["visible_noise"])}
-    known.add(str(every.query("section == 'same-schedule'")["setting"].nunique()))
-    if [*(PUBLISHED / name).glob("choices.csv*")]:
-        choices = table(name, "choices").dropna(subset="networks")
-        known |= {str(len(choices)), f"{choices['networks'].max():.0f}"} if len(choices) else set()
-        barred = choices[choices["barred"].astype(str) == "True"]
-        known |= {str(len(barred)), rounded(1000 * barred["mmd"].min())} if len(barred) else set()
+    choices = table(name, "choices").dropna(subset="networks")
+    known |= {str(len(choices)), f"{choices['networks'].max():.0f}"}
+    barred = choices[choices["barred"].astype(str) == "True"]
+    known |= {str(len(barred)), rounded(1000 * barred["mmd"].min())} if len(barred) else set()
     known |= {*re.findall(r"[\d.]+", "".join(every["setting"] + every["schedule"]) + info.get("machine", ""))}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()

@@ -89,10 +89,17 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     sweep({"g": {"base": (12, "", 0), "y": (9, "better", 0), "x": (8, "better", 0.05)}}).rename(tmp_path / "three")
     beta(info={"experiment": "gone", "question": "Why <b>?", "commit": "1a2b"}).rename(tmp_path / "four")
     beta().rename(tmp_path / "five")
-    write_report(tmp_path / "deep/one")
+    for path in (tmp_path / "two <b>").glob("*.csv"):
+        path.write_text(path.read_text(encoding="utf-8").replace("digits", "natural"), encoding="utf-8")
+    for name in ("deep/one", "two <b>"):
+        write_report(tmp_path / name)
     (tmp_path / "five" / "table.csv").write_text("experiment\nbeta\n")
     html = write_index(tmp_path).read_text(encoding="utf-8")
     assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h2>4 results, 1 archived</h2>" in html
+    links = (
+        '<a href="../../index.html">All results</a> <a href="../../two%20%3Cb%3E/report.html">Compare: features natural'
+    )
+    assert f'<nav>{links}</a> <a href="#terms">Terms</a></nav>' in (tmp_path / "deep/one/report.html").read_text()
     assert "<script" not in html and "Why <b>" not in html and "two <b>" not in html
     assert "⚑ marks what may change a verdict. Add yours: " in html
     live, _, archived = html.partition('<details class="archived">')

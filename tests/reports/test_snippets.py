@@ -49,17 +49,14 @@ def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str) ->
     row = pd.Series({"p_mean": noise.p_mean, "p_std": noise.p_std, "weighting": "karras",
                      "parameterisation": parameterisation})  # fmt: skip
     noisy = list[Any]()
-
-    def denoise(given: torch.Tensor, _: Any) -> torch.Tensor:
-        noisy.append(given[:, :1])
-        assert given.shape[1] == 1 or torch.equal(given[:, 1:], 0.5 * noisy[0])
-        return 0.5 * noisy[0]
-
-    scope = {"torch": torch, "x0": torch.zeros(20_000, 1, 1, 1), "denoise": denoise, "images": torch.zeros(1)}
+    scope = {"torch": torch, "x0": torch.zeros(20_000, 1, 1, 1), "images": None}
+    scope["denoise"] = lambda given, _: noisy.append(given) or 0.5 * given[:, :1]
     scope["TiedMixture"] = SimpleNamespace(fit=lambda _: lambda x, sigma: 0.5 * x / sigma.reshape(-1, 1, 1, 1))
     torch.manual_seed(0)
     exec(snippets.write_training(row), scope)
-    sigma, x = scope["sigma"], noisy[0]
+    sigma, (given,) = scope["sigma"], noisy
+    x, more = given[:, :1], given[:, 1:]
+    assert torch.equal(more, 0.5 * x) == (parameterisation == "mixture-input")
     logs = sigma.log().flatten()
     drawn = noise.sample(20_000, torch.Generator().manual_seed(1)).log()
     torch.testing.assert_close(torch.stack([logs.mean(), logs.std()]), torch.stack([drawn.mean(), drawn.std()]),
