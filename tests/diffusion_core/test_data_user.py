@@ -153,7 +153,7 @@ ARCHIVES: list[tuple[dict[str, Any], Array, list[int]]] = [  # arrays of a file,
 ]
 
 
-@pytest.mark.parametrize(("arrays", "images", "labels"), ARCHIVES)
+@pytest.mark.parametrize("arrays, images, labels", ARCHIVES)
 def test_images_and_labels_of_npz(arrays: dict[str, Any], images: Array, labels: list[int], tmp_path: Path) -> None:
     pixels, numbers = in_files(load(given(tmp_path, "npz:x.npz", arrays)))
     assert (pixels == images).all() and numbers == labels

@@ -105,7 +105,7 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "parameterisation", "side", "n_images", "weighting"),
+    "name, parameterisation, side, n_images, weighting",
     [*(("small", kind, 32, 320, "unit-eps") for kind in PARAMETERISATIONS),
      ("paper", "mixture-input", 16, 192, "karras")],
 )  # fmt: skip
@@ -194,7 +194,7 @@ def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes, message",
     [
         ({"images": numbered(0)}, "0 images"),
         ({"n_images": 0}, "n_images=0"),

@@ -104,7 +104,7 @@ OTHERS = {
 
 def rows(table: dict[str, list[tuple[list[str], str]]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
-        ("name", "arguments", "message"),
+        "name, arguments, message",
         [(name, *case) for name, cases in table.items() for case in cases],
         ids=lambda value: value if isinstance(value, str) else " ".join(value),
     )
@@ -134,7 +134,7 @@ def test_bad_arguments_are_one_line_and_status_2(
     assert not (tmp_path / "s").exists()  # nothing was made
 
 
-@pytest.mark.parametrize(("name", "meant"), [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
+@pytest.mark.parametrize("name, meant", [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
 def test_a_name_that_is_nearly_right_is_suggested(name: str, meant: str) -> None:
     ended = typed(name)
     assert ended.status == 2

@@ -33,14 +33,14 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
+@pytest.mark.parametrize("name, size", [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
 def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> None:
     study, options, where = parse(name, ["--preset", size], "any")
     assert (study, where) == (preset(name, size), name)
     assert options.given == {"preset"} and options.preset == size
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, "laptop") for name in OURS), ("beta", "gpu")])
+@pytest.mark.parametrize("name, size", [*((name, "laptop") for name in OURS), ("beta", "gpu")])
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     name: str, size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +89,7 @@ def test_short_help_has_the_own_options_on_one_screen(
 
 
 @pytest.mark.parametrize(
-    ("prog", "name"),
+    "prog, name",
     [
         *(("sigmabench", name) for name in ("", *OURS, "sweep", *program.OTHERS, "report publish")),
         *(("python -m experiments", name) for name in ("", "beta", "store")),

@@ -87,7 +87,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "message"),
+    "name, arguments, message",
     [
         ("bare", [], "only a network turns latents into images: give its adapter decode="),
         ("floats", [], "decode: it gave torch.float32"),

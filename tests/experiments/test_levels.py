@@ -63,7 +63,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    "arguments, status, words",
     [
         (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, f"verdict: {LOG}. Nothing is wrong."),
         (["karras(rho=7)", "--steps", "28"], 0, "28 levels from 160 to 0.004: karras(rho=7). Nothing is wrong."),
@@ -156,7 +156,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    "arguments, words",
     [
         (["a", "b", "c"], "schedules: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),

@@ -128,7 +128,7 @@ def test_functions_get_the_same_images_levels_and_seeds() -> None:
     assert not {seed for _, _, seed in CALLS} & {seed for _, _, seed in first}
 
 
-@pytest.mark.parametrize(("loss", "message"), [
+@pytest.mark.parametrize("loss, message", [
     (lambda index, sigma: torch.rand(len(index)), "test_losses:wrong: called twice with the same input"),
     (lambda index, sigma: flat(index, sigma) / len(index), "test_losses:wrong: the output for an input changed"),
     (lambda index, sigma: 1 / (sigma > 0.2), "must return a finite loss above 0 for each image"),

@@ -39,7 +39,7 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     assert {(run.network.seed, run.n) for run in runs} == {(seed, 150) for seed in (101, 102, 103)}
 
 
-@pytest.mark.parametrize(("options", "names"), [
+@pytest.mark.parametrize("options, names", [
     ({"last_levels": (0.1,)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.03)", "karras(sigma_min=0.1, end=0)"]),
     ({"last_levels": (0.03,)}, ["geometric", "karras", "karras(end=0)"]),  # all share it
     ({"sigma_max": 0.3}, ["geometric", "karras", "karras(end=0)"]),  # the others are not below it

@@ -53,7 +53,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("answer", "more", "left"), [
+@pytest.mark.parametrize("answer, more, left", [
     ("y\n", [], "abce"), ("\n", [], "abcde"), (None, [], "abcde"), (None, ["--yes"], "abce")
 ])  # fmt: skip
 def test_it_is_deleted_after_a_yes_only(

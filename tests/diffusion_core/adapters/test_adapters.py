@@ -76,7 +76,7 @@ CASES: list[tuple[str, str, Time, dict[str, Any]]] = [  # a network, and what is
 
 
 @pytest.mark.parametrize("pixels", [(-1, 1), (0, 1), (-0.5, 0.5)], ids=str)
-@pytest.mark.parametrize(("process", "returns", "time", "options"), CASES)
+@pytest.mark.parametrize("process, returns, time, options", CASES)
 def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(
     process: str, returns: str, time: Time, options: dict[str, Any], pixels: tuple[float, float]
 ) -> None:
@@ -170,7 +170,7 @@ class Output(dict[str, Tensor]):
 
 
 @pytest.mark.parametrize(
-    ("returned", "options", "message"),
+    "returned, options, message",
     [
         (lambda z: (z,), {}, r"it returned tuple; .*, so wrap it: lambda z, t: net\(z, t\)\[0\]"),
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),

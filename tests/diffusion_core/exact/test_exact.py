@@ -89,7 +89,7 @@ def pair(dtype: torch.dtype = torch.float64) -> tuple[TiedMixture, Mixture]:
     return tied, Mixture(weights, means, basis.expand(N, DIM, RANK).contiguous(), more, outside.sqrt().expand(N))
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-5), (torch.float32, 1e-3)])
+@pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-5), (torch.float32, 1e-3)])
 def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: torch.dtype, error: float) -> None:
     tied, mixture = pair(dtype)[0], pair()[1]
     generator = torch.Generator().manual_seed(1)

@@ -16,7 +16,7 @@ every_network = pytest.mark.parametrize("name", TRUNKS)
 MODELS = dict.fromkeys(
     [*(("small", kind) for kind in PARAMETERISATIONS), *((name, "mixture-input") for name in TRUNKS)]
 )
-every_model = pytest.mark.parametrize(("name", "parameterisation"), MODELS)
+every_model = pytest.mark.parametrize("name, parameterisation", MODELS)
 
 
 def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, paramete
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "mflop"), [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9), ("mlp", 549_250, 1.1)]
+    "name, parameters, mflop", [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9), ("mlp", 549_250, 1.1)]
 )
 def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
     model = build(name, channels := 2 if name == "mlp" else 1)
@@ -109,7 +109,7 @@ def test_unpatch_puts_every_patch_where_it_was() -> None:
     assert torch.equal(unpatch(by_pixel), pixels)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("small", 0.63086), ("paper", 0.065202), ("mlp", 0.153049)])
+@pytest.mark.parametrize("name, expected", [("small", 0.63086), ("paper", 0.065202), ("mlp", 0.153049)])
 def test_outputs_of_trunks_are_known(name: str, expected: float) -> None:
     x, sigma = inputs(4, name=name)
     with torch.no_grad():

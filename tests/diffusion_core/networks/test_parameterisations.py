@@ -114,7 +114,7 @@ def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
     assert narrow.dtype == torch.float32 and torch.equal(narrow, eps(torch.float32))
 
 
-@pytest.mark.parametrize(("name", "channels", "side"), [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
+@pytest.mark.parametrize("name, channels, side", [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
 def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int, side: int) -> None:
     x0 = torch.randn(40, channels, side, side, generator=torch.Generator().manual_seed(2)).cumsum(dim=3) / 4
     sigma = torch.logspace(-2, 2, 9)

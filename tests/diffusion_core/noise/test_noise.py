@@ -55,7 +55,7 @@ def cumulative(law: NoiseDistribution) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("law", "stratified"),
+    "law, stratified",
     [*((law, False) for law in LAWS), *((law, True) for law in (LogNormal(), Cosine(), DDPM()))],
     ids=lambda value: getattr(value, "name", value),
 )
@@ -181,7 +181,7 @@ def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_wit
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: Uniform(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
         (lambda: LogLogistic(p_scale=0.0), "p_scale=0.0: it must be above 0"),

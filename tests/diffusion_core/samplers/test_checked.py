@@ -87,7 +87,7 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "message"),
+    "sampler, message",
     [
         (Mine(evaluations=1001), "sampler: step 1 took more than 1,000 evaluations, or does not end; it must yield x"),
         (
@@ -110,7 +110,7 @@ def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    "model, message",
     [
         (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "torch.int64 at step 0"),
         (lambda x, sigma: None, "NoneType at step 0"),
@@ -209,7 +209,7 @@ class Endless(Sampler):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "expected"),
+    "sampler, expected",
     [(Twice(), 24), (Euler(0.5), 8), (Broken(), 8), (Endless(), 8), (Endless(True), 8)],
     ids=["counted", "said", "broken", "endless", "endless evaluations"],
 )
@@ -258,7 +258,7 @@ def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_on
 
 
 @pytest.mark.parametrize(
-    ("module", "found"),
+    "module, found",
     [
         (nn.Dropout(0.0), []),
         (nn.InstanceNorm2d(2), []),

@@ -144,7 +144,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
         (lambda: list(checked_steps(EXACT, Euler(3.0), SCHEDULE, start(), Noise())), "eta=3.0: at sigma'/sigma"),
@@ -169,7 +169,7 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("sampler", "n_steps"),
+    "sampler, n_steps",
     [
         (EulerInInterval(1.15, s_min=5.0), 8),  # its eta is too large for the last, long steps, where none is added
         (EulerInInterval(1.15, s_max=0.2), None),

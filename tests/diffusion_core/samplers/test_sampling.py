@@ -115,7 +115,7 @@ def test_trajectory_ends_in_the_samples(sampler: Sampler) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize(("level", "step"), [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
+@pytest.mark.parametrize("level, step", [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
 def test_nan_names_step_and_sigma(bad: float, level: float, step: int) -> None:
     def broken(x: Tensor, sigma: Tensor) -> Tensor:
         eps = EXACT(x, sigma)
@@ -137,7 +137,7 @@ def test_signature_is_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "arguments, message",
     [
         ({"beta": 0.5}, "beta=0.5"),
         ({"alpha": 0}, "alpha=0"),

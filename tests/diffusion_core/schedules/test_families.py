@@ -64,7 +64,7 @@ def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_
     np.testing.assert_allclose(polyexponential(10), geometric(10), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "a", "b"), [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
+@pytest.mark.parametrize("name, a, b", [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
 def test_beta_schedules_are_quantiles(name: str, a: float, b: float) -> None:
     by_hand = 0.03 + stats.beta.ppf(1 - np.arange(13) / 12, a, b) * (30 - 0.03)
     np.testing.assert_allclose(BETWEEN_ENDS[name](12), by_hand, rtol=1e-12)
@@ -131,7 +131,7 @@ def test_spacings_of_the_papers_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: vp(4, vp_beta_d=0.0), "vp_beta_d=0.0: it must be above 0"),
         (lambda: vp(4, vp_beta_min=-1.0), "vp_beta_min=-1.0: it must be at least 0"),
@@ -174,7 +174,7 @@ def test_what_is_not_a_schedule_is_refused(sigmas: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beta", "n_steps", "ratio"),
+    "beta, n_steps, ratio",
     [(0, 66, 0.9), (0.2, 86, 0.9220), (0.3, 132, 0.9487), (0.35, 198, 0.9657), (0.4, 454, 0.9849)],
 )
 def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float) -> None:

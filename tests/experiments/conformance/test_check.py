@@ -44,7 +44,7 @@ DDPM = planted.ancestral
 QUICK: dict[str, Any] = {"data": COARSE, "budgets": FEW}
 
 
-@pytest.mark.parametrize(("sampler", "order"), ROWS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize("sampler, order", ROWS, ids=lambda value: getattr(value, "name", value))
 def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int) -> None:
     budgets = (60, *MANY[1:], 100) if isinstance(sampler, ERSDE) else FEW  # its third term still shows at 200 steps
     verdict = check(wrappers.ours(sampler), order, data=COARSE, budgets=budgets)
@@ -87,7 +87,7 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bug", "sampler", "options", "kind"), BUGS)
+@pytest.mark.parametrize("bug, sampler, options, kind", BUGS)
 def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str) -> None:
     verdict = check(partial(sampler, bug=bug), **QUICK | options)
     assert verdict.kind == kind, verdict.sentence
@@ -229,7 +229,7 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("name", "options", "kind"),
+    "name, options, kind",
     [
         ("DDIMScheduler", {"clip_sample": False, "prediction_type": "v_prediction"}, "right"),
         (

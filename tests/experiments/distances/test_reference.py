@@ -190,14 +190,14 @@ def two_sets(n: int, r: int, d: int) -> tuple[Array, Array]:
 SIZES = [(400, 900, 20), (900, 400, 20), (150, 900, 128), (60, 300, 128), (300, 60, 128)]  # near d, and below it
 
 
-@pytest.mark.parametrize(("n", "r", "d"), SIZES)
+@pytest.mark.parametrize("n, r, d", SIZES)
 def test_fd_is_torch_fidelitys(n: int, r: int, d: int) -> None:
     own, real = two_sets(n, r, d)
     ours = frechet.frechet_distance(Moments.of(tensor(own)), Moments.of(tensor(real)))
     assert ours == pytest.approx(theirs_fd(own, real), rel=1e-6)
 
 
-@pytest.mark.parametrize(("n", "r", "d"), SIZES)
+@pytest.mark.parametrize("n, r, d", SIZES)
 def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: int) -> None:
     """With enough images to a few per cent. With n < d FD bends, and both standard errors are rough."""
     own, real = map(tensor, two_sets(n, r, d))
@@ -230,7 +230,7 @@ REAL, IMAGES, FAR, STATIC = (dict(zip(QUALITY, pair, strict=True)) for pair in (
     (0.9, 0.8), (0.6, 0.7), (0.02, 0.0), (0.01, 0.004)))  # fmt: skip
 
 
-@pytest.mark.parametrize(("sides", "real", "gross"), [
+@pytest.mark.parametrize("sides, real, gross", [
     ([IMAGES, IMAGES], REAL, False), ([FAR, FAR], REAL, False), ([STATIC, STATIC], REAL, True), ([STATIC], REAL, True),
     ([IMAGES, STATIC], REAL, False),  # one side made images: that is a result
     ([STATIC, STATIC], REAL | {"recall": 0.5}, False),  # a floor that says nothing

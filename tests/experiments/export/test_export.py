@@ -117,7 +117,7 @@ def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "why"),
+    "code, why",
     [
         (GOOD, "the code gives other images, by "),
         ("def sample(net, noise): return 1 / 0\n", "the code fails here: ZeroDivisionError: division by zero"),

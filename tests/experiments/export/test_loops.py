@@ -144,7 +144,7 @@ def pairs(samplers: list[Sampler], names: Iterable[str]) -> pytest.MarkDecorator
     chosen = [(name, sampler) for name in names for sampler in (Euler(0.5), Heun())]
     chosen += [("flow", RES2S())]
     chosen += [("vp eps", sampler) for sampler in samplers if ("vp eps", sampler) not in chosen]
-    return pytest.mark.parametrize(("name", "sampler"), chosen, ids=lambda value: getattr(value, "name", value))
+    return pytest.mark.parametrize("name, sampler", chosen, ids=lambda value: getattr(value, "name", value))
 
 
 ends = pytest.mark.parametrize("to_zero", [False, True], ids=["", "ending at 0"])
@@ -173,7 +173,7 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
 
 
 @pytest.mark.parametrize(
-    ("make", "sampler", "name", "message"),
+    "make, sampler, name, message",
     [
         (torch_loop, KadkhodaieSimoncelli(), "vp eps", r"kadkhodaie-simoncelli.* measures its levels"),
         (torch_loop, Weighted(), "vp eps", r"Weighted\(power=1\) uses weights, which cannot be written as text"),
@@ -197,7 +197,7 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"),
+    "name, unit",
     [
         ("vp v, cosine, side", "from 0 (black) to 1 (white)"),
         ("flow", "from -1 (black) to 1 (white)"),
@@ -237,7 +237,7 @@ LABELLED = partial(VP, Format().half(), labels=2, n_classes=10, guidance=3.0, nu
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("sampler", "make", "predicts", "to_zero"),
+    "sampler, make, predicts, to_zero",
     [
         *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(VP, net)], "ev", (False, True)),
         *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(VP, in_place)), "e", [False]),  # z is its own, or x

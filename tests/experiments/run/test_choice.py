@@ -58,7 +58,7 @@ def choose(study: ExploringStudy, values: Values) -> Any:
     return *choice.choose(study, settings, sides), runs
 
 
-@pytest.mark.parametrize(("values", "chosen", "reasons"), [
+@pytest.mark.parametrize("values, chosen, reasons", [
     ({D: (0.5, 0), A: (0.3, 0), B: (0.4, 0)}, {A: True}, ["lowest"]),
     ({D: (0.1, 0), A: (0.3, 0), B: (0.4, 0)}, {A: True}, ["lowest"]),  # never the default
     ({D: (0.5, 0.1), A: (0.3, 0.041), B: (0.4, 0.04)}, {B: True, A: False}, [QUIET, NOISIER]),
@@ -130,7 +130,7 @@ def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() ->
     )
 
 
-@pytest.mark.parametrize(("weightings", "tried"), [
+@pytest.mark.parametrize("weightings, tried", [
     (("karras", "x0"), set()),
     (("karras", "x0", "min-snr-5"), {"log-normal", "log-normal, x0", "log-normal, min-snr-5"}),
 ])  # fmt: skip
@@ -195,7 +195,7 @@ def test_another_choice_of_the_same_scores_replaces_the_file(written: Path) -> N
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}
 
 
-@pytest.mark.parametrize(("content", "options", "message"), [
+@pytest.mark.parametrize("content, options, message", [
     ({"data": "mnist"}, {}, "its data are 'mnist', but this run has 'mnist5k'"),
     ({}, {"network": "paper"}, "its network is 'small', but this run samples from 'paper'"),
     ({"recipe": "plain"}, {}, "its recipe is plain, but this run has fast"),

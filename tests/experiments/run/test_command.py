@@ -60,7 +60,7 @@ def goes_on(folder: Path, whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)], ids=["ctrl-c, two workers", "sigterm"]
+    "number, workers", [(signal.SIGINT, 2), (signal.SIGTERM, 1)], ids=["ctrl-c, two workers", "sigterm"]
 )
 def test_an_interrupted_command_says_how_to_go_on(
     number: signal.Signals, workers: int, tmp_path: Path, whole: Path
@@ -104,7 +104,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("where", "number"),
+    "where, number",
     [("experiments.run.cache._write", 5), ("experiments.run.result_folder.write_report", 1)],
     ids=["while a file is made", "while results are written"],
 )

@@ -127,7 +127,7 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    "name, message",
     [
         ("flat", "features python:my_features:flat: it returned (32,) for pixels (2, 1, 4, 4); it must be (n, d)"),
         ("broken", "features python:my_features:broken: KeyError: 'layer4'"),

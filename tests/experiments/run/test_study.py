@@ -239,7 +239,7 @@ def grouped(besides: str = "") -> Grouped:
     return Grouped(data=run_spine.data(), features="digits", network="exact", n_samples=40, besides=besides)
 
 
-@pytest.mark.parametrize(("besides", "setting"), [("", "alone"), ("a control", "eta 1")])
+@pytest.mark.parametrize("besides, setting", [("", "alone"), ("a control", "eta 1")])
 def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path) -> None:
     asked(tmp_path, grouped(besides))
     rows = table(tmp_path)
@@ -309,7 +309,7 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         asked(tmp_path)
 
 
-@pytest.mark.parametrize(("only", "caveat"), [("section=two", True), ("section=two,control,one", False)])
+@pytest.mark.parametrize("only, caveat", [("section=two", True), ("section=two,control,one", False)])
 def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missing(
     tmp_path: Path, only: str, caveat: bool
 ) -> None:

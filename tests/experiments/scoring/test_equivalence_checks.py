@@ -103,7 +103,7 @@ def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray) -> None:
         assert (grain.verdict, grain.unit) == (verdict, "grey levels")
 
 
-@pytest.mark.parametrize(("added", "verdicts"), [(0, {"harmless", "not decided"}), (10, {"harmful"})])
+@pytest.mark.parametrize("added, verdicts", [(0, {"harmless", "not decided"}), (10, {"harmful"})])
 def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str]) -> None:
     """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
     rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_copies_before_count_as_one(shown: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zeros", "ones", "new", "rest", "margin", "verdict"),
+    "zeros, ones, new, rest, margin, verdict",
     [(50, 200, 140, 750, 0.02, "harmful"), (12, 43, 60, 195, 0.06, "not decided")],
     ids=["surely", "seemingly"],
 )
@@ -166,7 +166,7 @@ def test_a_class_that_changes_is_not_hidden_by_another(
 
 
 @pytest.mark.parametrize(
-    ("change", "verdict"),
+    "change, verdict",
     [
         (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
         (lambda z: 1.015 * z, "harmless"),
@@ -195,7 +195,7 @@ def add_noise(shown: np.ndarray, share: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("change", "verdicts"),
+    "change, verdicts",
     [
         (lambda z: add_noise(z, 0.1), {"harmful"}),
         (mixed, {"harmful", "not decided"}),
@@ -225,7 +225,7 @@ def test_latents_that_cannot_be_compared_are_refused() -> None:
         compare(latents(), latents(1))
 
 
-@pytest.mark.parametrize(("low", "formula"), [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
+@pytest.mark.parametrize("low, formula", [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
 def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, shown: np.ndarray) -> None:
     floats = np.stack([low + (1 - low) * shown / 255] * 3, 1)
     for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
@@ -259,7 +259,7 @@ FROZEN = frames(*range(6), *[6] * 6)
 
 
 @pytest.mark.parametrize(
-    ("change", "margin", "verdict", "decisive"),
+    "change, margin, verdict, decisive",
     [
         (lambda shown: shown // 2 * 2, 0.45, "harmless", "share in "),
         (FROZEN, None, "harmful", "motion"),

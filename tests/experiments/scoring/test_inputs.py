@@ -55,7 +55,7 @@ npy, npz = partial(file, ".npy", np.save), partial(file, ".npz", np.savez)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     {
         "nothing there": (lambda path: path, "my: there is no such folder or file, and no data set of this name"),
         "a text among images": (with_text, "notes.txt cannot be read as an image"),
@@ -199,7 +199,7 @@ def test_pixels_are_given_to_extractors_as_documented() -> None:
             prepare(pixels, "digits")
 
 
-@pytest.mark.parametrize(("options", "says"), [({"pairs": "orderr"}, "pairs='orderr'.*did you mean order"),
+@pytest.mark.parametrize("options, says", [({"pairs": "orderr"}, "pairs='orderr'.*did you mean order"),
                                                ({"device": "tpu"}, "device='tpu': it must be one of")])  # fmt: skip
 def test_a_misspelt_option_is_refused(options: dict[str, str], says: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=says):

@@ -175,7 +175,7 @@ def test_the_question_names_up_to_four_sets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "mode", "size"),
+    "shape, mode, size",
     [((28, 28), "L", 28), ((20, 20, 3), "RGB", 20), ((90, 60, 3), "RGB", 64)],
 )
 def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int) -> None:

@@ -60,7 +60,7 @@ MEANS = "python:brightness:rows"
 
 
 @pytest.mark.parametrize(
-    ("make", "features", "message"),
+    "make, features, message",
     [
         (jpeg, MEANS, JPEG),
         (transparent, MEANS, "1 of 60 images of own have transparent pixels, which are laid over black"),

@@ -61,7 +61,7 @@ def write(folder: Path, *texts: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    "old, new, message",
     [
         ("return Net", "return 3 or Net", "it gave a int; it must give an nn.Module"),
         ("return Net", "return 1 / 0 or Net", "ZeroDivisionError: division by zero"),
@@ -117,7 +117,7 @@ def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path
 
 
 @pytest.mark.parametrize(
-    ("new", "message"),
+    "new, message",
     [
         ("x = x - (len(x) > 16) * x.mean()", "changed by .* when the batch was larger; it must"),
         ("self.n = getattr(self, 'n', 0) + 1; x = x + (self.n > 60)", "after training, the output .* earlier calls"),
@@ -152,7 +152,7 @@ def test_weights_are_not_loaded_into_edited_code(folder: Path) -> None:
         planned.untrained()
 
 
-@pytest.mark.parametrize(("text", "recipe"), [("net(i, o)", "mixture-input"), ("net(i, o=0)", "preconditioned")])
+@pytest.mark.parametrize("text, recipe", [("net(i, o)", "mixture-input"), ("net(i, o=0)", "preconditioned")])
 def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, folder: Path) -> None:
     study = Study(network=write(folder, "def net(i, o):\n", f"def {text}:\n    o = o or i\n"))
     study.check()
@@ -187,7 +187,7 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
 
 @pytest.mark.slow(60)
 @pytest.mark.parametrize(
-    ("study", "source"),
+    "study, source",
     [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")],
 )
 def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path) -> None:

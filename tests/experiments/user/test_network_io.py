@@ -88,7 +88,7 @@ class Wrong(Model):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    "how, says",
     [
         ("chance", "decode: called twice"),
         ("batch", "decode: the output for"),
@@ -184,7 +184,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "message"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("model, message", WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         identify(model)

@@ -86,7 +86,7 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text, message",
     [
         ("own_samplers:Mine(b=1)", "the parameters of own_samplers:Mine are eta"),
         ("own_samplers:Bare", "sampler='own_samplers:Bare': it must be a class of samplers; write it at the top of a"),
@@ -115,7 +115,7 @@ noise, schedule = (partial(parse, data_std=1) for parse in (parse_noise, parse_s
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "message"),
+    "read, text, message",
     [
         (
             noise,
