@@ -23,8 +23,7 @@ LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
-    monkeypatch.chdir(tmp_path)
+def folder(here: Path, drawn: None) -> Path:
     Path("own_levels.py").write_text(OWN)
     Path("log.txt").write_text("[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n")
     Path("printed.txt").write_text("\n".join(f"step {at} sigma {1 - at / 20}" for at in range(20)))
@@ -38,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path
     }.items():
         Path(f"{name}.txt").write_text("\n".join(map(str, values)))
     Path("coarse.txt").write_text(", ".join(f"{t:.2f}" for t in levels_of_log))
-    return tmp_path
+    return here
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], dict[str, object]]:

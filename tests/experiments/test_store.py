@@ -10,9 +10,8 @@ from smoke import typed
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(here: Path) -> Path:
     """A store with a network, its samples and their score that a result has, and others that no result has."""
-    monkeypatch.chdir(tmp_path)
     for name in ("networks/a", "samples/b", "scores/c", "networks/d", "samples/12e4", "references/e"):
         file = Path("runs/store", f"{name}.safetensors")
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -68,9 +68,8 @@ def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], m
     (".", "run.json: no such file; a result folder has one"), ("publish . .", ".: it exists; choose a new folder"),
 ])  # fmt: skip
 def test_what_is_not_there_is_one_line_and_status_2(
-    arguments: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: str, line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["reports", *arguments.split()])
     assert run_main(run) == 2
     error = capsys.readouterr().err

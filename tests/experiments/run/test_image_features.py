@@ -73,11 +73,10 @@ PIXELS = torch.arange(60 * 16, dtype=torch.int64).mul(7).remainder(251).to(torch
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "my_features.py").write_text(SOURCE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
+def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (here / "my_features.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(here))
+    yield here
     sys.modules.pop("my_features", None)
     TEXTS.clear()
 

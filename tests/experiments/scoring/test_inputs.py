@@ -74,13 +74,10 @@ npy, npz = partial(file, ".npy", np.save), partial(file, ".npz", np.savez)
         "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab; run their command"),
     }.values(),
 )  # fmt: skip
-def test_one_line_says_what_is_wrong(
-    make: Callable[[Path], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    given = make(tmp_path / "my")
+def test_one_line_says_what_is_wrong(make: Callable[[Path], object], message: str, here: Path) -> None:
+    given = make(here / "my")
     images = "my.npy" not in message and "float" not in message
-    real = npz(images=GREY)(tmp_path / "real") if images else npy(ROWS)(tmp_path / "real")
+    real = (npz(images=GREY) if images else npy(ROWS))(here / "real")
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
         compare(real, given if isinstance(given, str) else Path(str(given)).name, features="digits" if images else None)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
