@@ -170,19 +170,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
 
 
 def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> None:
-    words = [
-        "--curve-etas",
-        "0",
-        "0.5",
-        "--seeds=3",
-        "--n-samples",
-        "70",
-        "--store",
-        "s",
-        "--preset",
-        "smoke",
-        "--dry-run",
-    ]
+    words = "--curve-etas 0 0.5 --seeds=3 --n-samples 70 --store s --preset smoke --dry-run".split()
     study, options, _ = parse("beta", words, "x")
     changed: dict[str, Any] = {"curve_etas": (0.0, 0.5), "seeds": 3, "n_samples": 70}
     assert study == replace(preset("beta", "smoke"), **changed)
@@ -197,7 +185,7 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> 
 
 
 def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) -> None:
-    file, words = tmp_path / "run.json", ["--preset", "smoke", "--curve-etas", "0", "0.5", "--out", "kept", "--compile"]
+    file, words = tmp_path / "run.json", "--preset smoke --curve-etas 0 0.5 --out kept --compile".split()
     study, options, _ = parse("beta", words, "x")
     file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
     again, same, _ = parse("beta", ["--config", str(file)], "x")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
 from diffusion_core.schedules import SCHEDULES
 from experiments import levels
@@ -55,9 +56,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
     rows = pd.read_csv("out/schedules.csv")
     visited = pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
-    np.testing.assert_allclose(
-        visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8]
-    )
+    assert_allclose(visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8])
     assert "The levels with 28 steps" in Path("out/report.html").read_text()
 
 
@@ -151,7 +150,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
     )
     answer(capsys, "own_churn:sampler", "--train-noise", "log-normal(-0.507, 1.2)", "--steps", "3", "--out", "out")
     expected = levels.measure_shares("log-normal(-0.507, 1.2)", [8, 2, 0.5])[1:]
-    np.testing.assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
+    assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
         ),
         (["log.txt", "--expect", "flow(shft=3)"], "no schedule of 8 levels is spelt so"),
         (["log.txt", "--expect", "karas"], "did you mean karras"),
-        (["log.txt", "--reading", "log-sigma", "--expect", "flow(shift=3"], "it must read like flow"),
+        ("log.txt --reading log-sigma --expect flow(shift=3".split(), "it must read like flow"),
         (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
         (["own_levels:absent"], "absent"),
     ],

@@ -16,7 +16,7 @@ def test_points_are_trained_sampled_and_shown(here: Path) -> None:
     angle = rng.uniform(0, 2 * np.pi, 1500)
     ring = np.stack([np.cos(angle), np.sin(angle), rng.normal(size=1500) / 3], axis=1) + 40
     np.save("ring.npy", ring)
-    options = ("--only-primary", "--seeds", "1", "--train-images", "40000", "--n-samples", "400", "--n-steps", "16")
+    options = "--only-primary --seeds 1 --train-images 40000 --n-samples 400 --n-steps 16".split()
     ended = typed("beta", "--data", "points:ring.npy", *options, "--threads", "1", "--store", "store", "--out", "out")
     assert ended.status == 0, ended.stderr
     page = Path("out/report.md").read_text()

@@ -119,7 +119,7 @@ def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
 ) -> None:
     (tmp_path / "typed_sampler.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    few = ["--recipe", "plain", "--n-samples", "40", "--samplers", "heun", "typed_sampler:Own(eta=1)"]
+    few = "--recipe plain --n-samples 40 --samplers heun typed_sampler:Own(eta=1)".split()
     done = smoke(tmp_path, "schedules", *few, "--workers", "2")
     table = done.rows()
     assert (table["status"] == "ok").all() and set(table["nfe"]) == {3, 4}  # of Heun with a last step to 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 from random_weights import filled
 from torch import Tensor, nn
+from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS, build
@@ -44,7 +45,7 @@ def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameteri
         )
     assert together.shape == x.shape
     rounding = broadcast_like(x, sigma).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
-    torch.testing.assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
+    assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
     assert ((at_twice_the_sigma - out).abs().flatten(1).amax(dim=1) > 1e-3).all()
 
 
@@ -91,7 +92,7 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
         torch.manual_seed(4)
         states.append(build(name, parameterisation=parameterisation).state_dict())
     for state in states[1:]:
-        torch.testing.assert_close(state, states[0], rtol=0, atol=0)
+        assert_close(state, states[0], rtol=0, atol=0)
 
 
 def test_an_unknown_name_is_named() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from short_runs import EXACT, SCHEDULE
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from diffusion_core import adapters
 from diffusion_core.data.dataset import Images
@@ -69,7 +70,7 @@ def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
     options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):
         mine, euler = (sample(EXACT, SCHEDULE, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
-        torch.testing.assert_close(mine, euler, rtol=1e-5, atol=1e-5)
+        assert_close(mine, euler, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1, 1, 1)], ids=str)
@@ -81,7 +82,7 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         watched.append(tuple(sigma.shape))
         return EXACT(x, sigma)
 
-    torch.testing.assert_close(drawn(model, mine), drawn(model, Mine()))
+    assert_close(drawn(model, mine), drawn(model, Mine()))
     assert set(watched) == {(3,)}
     assert mine.asked(SCHEDULE) == pytest.approx((SCHEDULE[-1], SCHEDULE[0])) and mine.planned_nfe(SCHEDULE) == 8
 
@@ -125,7 +126,7 @@ def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
 def test_a_model_in_another_precision_is_converted() -> None:
     narrow, expected = drawn(lambda x, sigma: EXACT(x, sigma).bfloat16()), drawn(EXACT)
     assert narrow.dtype == torch.float32
-    torch.testing.assert_close(narrow, expected, rtol=0.05, atol=0.05)
+    assert_close(narrow, expected, rtol=0.05, atol=0.05)
 
 
 def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fidelity_pixels import fidelity
+from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist, pdist
 from torch import from_numpy as tensor
 from torch_fidelity.metric_fid import fid_statistics_to_metric
@@ -121,7 +122,7 @@ def test_what_an_image_adds_is_what_leaving_it_out_takes_away(name: str) -> None
     of_own = [299 * (whole.value - distance(own[n[:300] != place], real).value) for place in range(0, 300, 25)]
     of_real = [399 * (whole.value - distance(own, real[n != place]).value) for place in range(0, 400, 25)]
     for moved, added in ((of_own, whole.own), (of_real, whole.real)):
-        np.testing.assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
+        assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
         assert abs(added.mean()) < 1e-12
 
 
@@ -156,7 +157,7 @@ def test_sums_over_other_groups_are_those_of_a_loop() -> None:
     for name, kernel in used.items():
         matrix = kernel(block).numpy()
         means = [matrix[i, groups != groups[i]].mean() for i in range(11)]
-        np.testing.assert_allclose(found[name].rows / 10, means, rtol=1e-12)
+        assert_allclose(found[name].rows / 10, means, rtol=1e-12)
         assert found[name].mean == pytest.approx(np.mean(means))
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
@@ -169,7 +170,7 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
     images = back(run_code(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
     edge = (SIDE - images.shape[-1]) // 2
     inner = ours(sampler, model, to_zero)[..., edge : SIDE - edge, edge : SIDE - edge]
-    torch.testing.assert_close(images, inner, rtol=0, atol=1e-4)
+    assert_close(images, inner, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -258,4 +259,4 @@ def test_diffusers_gives_our_images(
     for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
         monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
     images = back(run_code(diffusers_loop(target(sampler, model, to_zero)))(theirs_net, config.config, noise))
-    torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+    assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)

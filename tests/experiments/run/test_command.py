@@ -23,7 +23,7 @@ from experiments.user.imports import OWN
 
 pytestmark = [pytest.mark.slow(6), pytest.mark.usefixtures("drawn")]
 OF_A_RUN = ["seconds", "train_seconds", "shared_device", "finished_at"]  # differ if it is made again
-FEW = ["--recipe", "plain", "--train-images", "128", "--precision", "fp32", "--threads", "1"]
+FEW = "--recipe plain --train-images 128 --precision fp32 --threads 1".split()
 
 
 def words(out: Path, store: Path, *more: str) -> list[str]:

@@ -287,7 +287,7 @@ def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: p
     for folder, images in (("before", clips()), ("after", FROZEN(clips()))):
         for clip, frames in enumerate(images):
             save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
-    arguments = ("none", "before", "after", "--margin", "auto", "--groups", "clips", "--out", "out")
+    arguments = "none before after --margin auto --groups clips --out out".split()
     assert command.command(arguments, "score") == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["n"], summary["n_units"]) == (144, 12)

@@ -66,7 +66,7 @@ def recorded(shown: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     names = [path.stem for path in sorted((folder / "before").iterdir())]
     pd.DataFrame({"name": names, "prompt": np.arange(N) // 2}).to_csv(folder / "groups.csv", index=False)
     (folder / "gate_metric.py").write_text("def mean(before, after):\n    return after.float().mean()\n")
-    gate = ["none", "before", "after", "--margin", "0.05", "--groups", "groups.csv", "--control", "other"]
+    gate = "none before after --margin 0.05 --groups groups.csv --control other".split()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run(*gate, "--metrics", "python:gate_metric:mean", "--record", "gate.json") == 0
@@ -104,6 +104,6 @@ def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Pat
 def test_a_recorded_gate_of_arrays_expires_with_fewer_images(shown: np.ndarray, here: Path) -> None:
     for name, images in {"before": shown, "after": shown // 2 * 2, "fewer": shown[:250] // 2 * 2}.items():
         np.save(f"{name}.npy", images)
-    gate = ("none", "before.npy", "after.npy", "--margin", "0.05", "--pairs", "order", "--record", "gate.json")
+    gate = "none before.npy after.npy --margin 0.05 --pairs order --record gate.json".split()
     assert run(*gate) == 0
     assert command.command(("fewer.npy", "--verify", "gate.json"), "score") == command.EXPIRED

@@ -125,7 +125,7 @@ def command(folders: Path, here: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["score", "real", "a", "b", "--features", "digits"]) == 0
+    assert _run("score real a b --features digits".split()) == 0
     printed = capsys.readouterr().out
     out = command / "runs/score"
     assert "report: runs/score/report.html" in printed and (out / "report.html").is_file()
@@ -146,14 +146,14 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
         known = contrasts[contrasts["b"] == "a"].loc[metric, ["difference", "low", "high"]]
         assert limits[:3] == pytest.approx(list(known), rel=1e-12)
     assert f"verdict: {write_report(out).headline}\n" in printed
-    assert _run(["score", "real", "a", "--features", "digits"]) == 0  # and nothing of two sets is left
+    assert _run("score real a --features digits".split()) == 0  # and nothing of two sets is left
     pictures = {path.stem for path in (out / "images").iterdir()}
     assert pictures == {"real", "real-4", "set-1", "set-1-4"}
 
 
 @pytest.mark.slow
 def test_several_sets_in_two_spaces(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--features", "digits", "natural", "--fail-if-worse", "--out", "out", "--pairs", "order"]
+    words = "--features digits natural --fail-if-worse --out out --pairs order".split()
     assert _run(["score", "real", "b", "a", "c", *words]) == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["verdicts"]["a"] == "worse" and sorted(summary["best"]) == ["b", "c"]
@@ -216,7 +216,7 @@ def test_a_command_that_compares_nothing_is_refused(command: Path) -> None:
     with pytest.raises(ValueError, match="sets: none is given"):
         _run(["score", "real"])
     with pytest.raises(ValueError, match="fail_if_worse: a is the only set"):
-        _run(["score", "real", "a", "--features", "digits", "--out", "new", "--fail-if-worse"])
+        _run("score real a --features digits --out new --fail-if-worse".split())
 
 
 def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> None:

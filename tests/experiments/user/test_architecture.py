@@ -203,7 +203,7 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     patches = rng.integers(0, 256, (400, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     np.savez(folder / "images.npz", images=patches)
     (folder / "pixels_xyz.py").write_text("def few(pixels):\n    return pixels[:, :, ::16, ::16].flatten(1).float()\n")
-    few = ["--n-samples", "40", "--train-images", "64", "--seeds", "1", "--features", "python:pixels_xyz:few"]
+    few = "--n-samples 40 --train-images 64 --seeds 1 --features python:pixels_xyz:few".split()
     if not plain:  # that one is timed
         few += ["--precision", "fp32", "--explore-samples", "40"]
     done = smoke(folder, study, "--network", f"build:{source}", "--data", "npz64:images.npz", *few)
@@ -213,6 +213,6 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     assert set(table["parameterisation"].dropna()) == {"preconditioned" if plain else "mixture-input"}
     assert any("takes one number of channels" in note for note in info["notes"]) == plain
     if not plain:
-        held_out = ["--data", "npz64:images.npz", "--held-out", "npz64:images.npz", "--n", "40", "--levels", "10", "1"]
+        held_out = "--data npz64:images.npz --held-out npz64:images.npz --n 40 --levels 10 1".split()
         checkpoint = f"=checkpoint:store/networks/{table['model_id'].dropna()[0]}.safetensors"
         assert typed("losses", f"a{checkpoint}", f"b{checkpoint}", *held_out, "--out", "losses").status == 0

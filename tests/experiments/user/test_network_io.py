@@ -8,6 +8,7 @@ import pytest
 import torch
 from run_spine import forget, user_files
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from diffusion_core import GaussianDenoiser, adapters, load
 from diffusion_core.data.dataset import DataSet, Values
@@ -48,13 +49,13 @@ def test_the_shape_is_that_of_the_data_unless_a_network_decodes() -> None:
     assert shape_of(plain, DIGITS) == (1, 32, 32) and shape_of(plain, LATENTS) == (4, 2, 2)
     assert shape_of(Model(), DIGITS) == (4, 2, 2) and shape_of(Model(None), LATENTS) == (4, 2, 2)
     assert clean_images(Model(), DIGITS, torch.arange(3)).shape == (3, 4, 2, 2)
-    torch.testing.assert_close(clean_images(Model(), LATENTS, torch.arange(3)), LATENTS.standardised(slice(3)))
+    assert_close(clean_images(Model(), LATENTS, torch.arange(3)), LATENTS.standardised(slice(3)))
 
 
 def test_samples_are_shown_by_the_network_or_as_the_data_are() -> None:
     x = DIGITS.standardised(slice(70))
     for model in (None, adapters.vp(plain, DIGITS)):
-        torch.testing.assert_close(decode(model, DIGITS, x), DIGITS.pixels[:70])
+        assert_close(decode(model, DIGITS, x), DIGITS.pixels[:70])
     assert (decode(Model(), DIGITS, torch.randn(70, 4, 2, 2)) == 70).all()
     with pytest.raises(ValueError, match="only a network turns latents into images"):
         decode(adapters.vp(plain, LATENTS), LATENTS, LATENTS.standardised())
