@@ -1,6 +1,5 @@
 """The experiment on schedules: equal budgets, its contrasts, its command line."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from studies import confirmed, explored, pairs
 from experiments.beta import Beta
 from experiments.schedules import Schedules
 from experiments.tune import Tune
+from experiments.user.json_io import read_json
 
 
 def preset(name: str, **options: Any) -> Schedules:
@@ -132,12 +132,12 @@ def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
     )
     own, euler = (by_sampler.xs(f"{name}(eta=1)", level="sampler") for name in ("own", "euler"))
     assert own["fd"].equals(euler["fd"]) and not (own["samples_id"] == euler["samples_id"]).any()
-    choices = json.loads((done.out / "choices.json").read_text())
+    choices = read_json(done.out / "choices.json")
     assert [choices[name] for name in ("data", "network", "seeds", "recipe")] == ["mnist5k", "small", [101], "plain"]
     chosen = {one["candidate"] for one in choices["chosen"]}
     assert "geometric, eta 0" in chosen and set(table.loc[table["section"] == "confirm", "setting"]) == chosen
     assert set(table.loc[table["section"] == "explore", "train_seed"]) == {101}
-    formulas = json.loads((done.out / "run.json").read_text())["formulas"]
+    formulas = read_json(done.out / "run.json")["formulas"]
     assert {"geometric", "karras", "euler", "heun"} <= {*formulas} and "eta r sqrt(1 - r^2)" in formulas["euler"]
     assert not any(word in "".join(formulas.values()) for word in ("Source", "Arguments"))
     assert formulas["karras"].startswith("The Karras schedule: even steps in sigma^(1/rho).")
