@@ -95,7 +95,7 @@ def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Pat
     for arguments, message in (
         (("after", *more, "--verify", "gate.json"), "the record has it; type the images after the change only"),
         (("after", "--verify", "no.json"), "verify='no.json': score --margin SHARE --record FILE writes such a file"),
-        (("none", "before", "after", *MARGIN, "--record", "no/gate.json"), "gate.json': there is no such folder"),
+        (("none", "a", "b", *MARGIN, "--record", "no/gate.json"), "record='no/gate.json': there is no such folder"),
     ):
         with pytest.raises(ValueError, match=message):
             command.command(arguments, "score")
