@@ -157,7 +157,7 @@ def test_networks(name: str, parameterisation: str, device: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("weighting", "options"),
+    "weighting, options",
     [*((name, {}) for name in WEIGHTINGS), ("karras", {"stratified": True, "stable_above": 2.0})],
     ids=[*WEIGHTINGS, "as in fast"],
 )

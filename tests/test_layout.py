@@ -100,7 +100,7 @@ def test_conformance_needs_the_core_and_two_modules_of_users() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("packages", "forbidden"), [
+@pytest.mark.parametrize("packages, forbidden", [
     ("experiments.conformance", "pandas matplotlib seaborn tyro torchvision torch_fidelity"),
     ("diffusion_core", "experiments reports pandas seaborn tyro"),
     ("reports.__main__", "torch numpy pandas seaborn tyro"),

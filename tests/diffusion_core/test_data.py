@@ -62,7 +62,7 @@ def test_embedded_digits_are_those_that_everybody_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "by_hand"),
+    "name, source, by_hand",
     [
         ("mnist", (MNIST, "mirrors", ["http://127.0.0.1:9/"]), "t10k-labels-idx1-ubyte, gunzipped, into {}/MNIST/raw"),
         ("fashion-mnist", (FashionMNIST, "mirrors", ["http://127.0.0.1:9/"]), "gunzipped, into {}/FashionMNIST/raw"),
@@ -79,7 +79,7 @@ def test_failed_download_says_what_to_do(
     assert by_hand.format(tmp_path) in message and "data='mnist5k' needs no download" in message
 
 
-@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+@pytest.mark.parametrize("name, folder", [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
 def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path) -> None:
     raw = tmp_path / folder / "raw"
     raw.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change, message",
     [
         ({"pixels": torch.zeros(3, 1, 32, 32)}, "pixels must be uint8"),
         ({"labels": torch.ones(3) / 2}, r"labels must be 3 whole numbers, got torch.float32 \(3,\)"),

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tables import cells
+from torch.testing import assert_close
 from user_images import GREY, RGB, save
 
 from diffusion_core.data.dataset import DataSet, Values
@@ -153,7 +154,7 @@ ARCHIVES: list[tuple[dict[str, Any], Array, list[int]]] = [  # arrays of a file,
 ]
 
 
-@pytest.mark.parametrize(("arrays", "images", "labels"), ARCHIVES)
+@pytest.mark.parametrize("arrays, images, labels", ARCHIVES)
 def test_images_and_labels_of_npz(arrays: dict[str, Any], images: Array, labels: list[int], tmp_path: Path) -> None:
     pixels, numbers = in_files(load(given(tmp_path, "npz:x.npz", arrays)))
     assert (pixels == images).all() and numbers == labels
@@ -312,7 +313,7 @@ def test_latents_are_standardised_as_a_whole_and_restored(tmp_path: Path) -> Non
     assert data.shape == (4, 3, 3) and len(data) == 40 and not data.labels.any()
     assert (data.mean, data.std) == pytest.approx((LATENTS.mean(), LATENTS.std()), rel=1e-5)
     assert (in_files(data)[0] == LATENTS).all()
-    torch.testing.assert_close(data.standardised(slice(2)) * data.std + data.mean, data.values[:2])
+    assert_close(data.standardised(slice(2)) * data.std + data.mean, data.values[:2])
     with pytest.raises(ValueError, match="only a network turns latents into images: give its adapter decode="):
         data.decode(data.standardised())
 
@@ -320,10 +321,10 @@ def test_latents_are_standardised_as_a_whole_and_restored(tmp_path: Path) -> Non
 def test_points_are_shown_as_they_are_and_compared_in_their_own_deviations(tmp_path: Path) -> None:
     data = load(given(tmp_path, "points:p.npy", POINTS * np.float32([1, 5])))  # a warning would be an error
     assert isinstance(data, Values)
-    torch.testing.assert_close(data.decode(data.standardised()), data.values)
+    assert_close(data.decode(data.standardised()), data.values)
     features = data.features(data.values)
-    torch.testing.assert_close(features.mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
-    torch.testing.assert_close(features.std(dim=0, correction=0), torch.ones(2))
+    assert_close(features.mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
+    assert_close(features.std(dim=0, correction=0), torch.ones(2))
 
 
 def test_labels_move_with_their_latents_and_a_name_holds_the_content(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from diffusion_core import training
 from diffusion_core.exact import Empirical
@@ -105,7 +106,7 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "parameterisation", "side", "n_images", "weighting"),
+    "name, parameterisation, side, n_images, weighting",
     [*(("small", kind, 32, 320, "unit-eps") for kind in PARAMETERISATIONS),
      ("paper", "mixture-input", 16, 192, "karras")],
 )  # fmt: skip
@@ -194,7 +195,7 @@ def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes, message",
     [
         ({"images": numbered(0)}, "0 images"),
         ({"n_images": 0}, "n_images=0"),
@@ -224,7 +225,7 @@ def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images() -> Non
     sigma = torch.tensor([0.5, 1.0, 3.0, 30.0])
     x, eps = batch(images()[:4], sigma)
     targets = StableTargets(images(), above=1.0)(x, sigma, eps, torch.arange(4))
-    torch.testing.assert_close(targets[2:], Empirical(images())(x[2:], sigma[2:]))
+    assert_close(targets[2:], Empirical(images())(x[2:], sigma[2:]))
     assert torch.equal(targets[:2], eps[:2])
     assert not torch.isclose(targets[2:], eps[2:]).all()
 
@@ -239,7 +240,7 @@ def test_of_many_images_those_that_are_visited_together_count(n: int, monkeypatc
             order = torch.cat([order, torch.randperm(20)])
         sigma = torch.full((n,), 0.02)
         x, eps = batch(images()[order[:n]], sigma)
-        torch.testing.assert_close(targets(x, sigma, eps, order), eps, rtol=1e-3, atol=1e-3)
+        assert_close(targets(x, sigma, eps, order), eps, rtol=1e-3, atol=1e-3)
         assert len(targets.exact.points) == max(n, 8)
         order = order[n:]
 

@@ -37,7 +37,7 @@ class Config:
 
 
 @pytest.mark.parametrize(
-    ("given", "stored"),
+    "given, stored",
     [
         ({"count": 20.0}, {"count": 20}),
         ({"count": np.int64(20)}, {"count": 20}),
@@ -57,7 +57,7 @@ def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    "given, message",
     [
         ({"count": 2.5}, "count=2.5: it must be a whole number"),
         ({"count": True}, "count=True: it must be a whole number"),
@@ -82,7 +82,7 @@ def test_values_of_another_type_are_refused(given: dict[str, Any], message: str)
 
 
 @pytest.mark.parametrize(
-    ("value", "limits", "message"),
+    "value, limits, message",
     [
         (0, (1,), "n=0: it must be at least 1"),
         (0, (1, 1_000), "n=0: it must be between 1 and 1,000"),

@@ -103,7 +103,7 @@ OTHERS = {
 
 def rows(table: dict[str, list[tuple[list[str], str]]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
-        ("name", "arguments", "message"),
+        "name, arguments, message",
         [(name, *case) for name, cases in table.items() for case in cases],
         ids=lambda value: value if isinstance(value, str) else " ".join(value),
     )
@@ -111,12 +111,11 @@ def rows(table: dict[str, list[tuple[list[str], str]]]) -> pytest.MarkDecorator:
 
 @rows(OTHERS)
 def test_bad_arguments_of_other_commands_are_one_line_and_status_2(
-    name: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, arguments: list[str], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "networks_of_mine.py").write_text(OWN)
-    np.savez(tmp_path / "digits.npz", images=load("mnist5k").pixels[:60, 0].numpy())
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    (here / "networks_of_mine.py").write_text(OWN)
+    np.savez("digits.npz", images=load("mnist5k").pixels[:60, 0].numpy())
+    monkeypatch.syspath_prepend(here)
     for backend in (torch.cuda, torch.backends.mps):
         monkeypatch.setattr(backend, "is_available", lambda: False)
     ended = typed(name, *arguments)
@@ -124,16 +123,13 @@ def test_bad_arguments_of_other_commands_are_one_line_and_status_2(
 
 
 @rows(EXPERIMENTS)
-def test_bad_arguments_are_one_line_and_status_2(
-    name: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    ended = typed(name, "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "s"), *arguments)
+def test_bad_arguments_are_one_line_and_status_2(name: str, arguments: list[str], message: str, here: Path) -> None:
+    ended = typed(name, "--preset", "smoke", "--out", "out", "--store", "s", *arguments)
     assert ended.refused(message), ended
-    assert not (tmp_path / "s").exists()  # nothing was made
+    assert not (here / "s").exists()  # nothing was made
 
 
-@pytest.mark.parametrize(("name", "meant"), [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
+@pytest.mark.parametrize("name, meant", [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
 def test_a_name_that_is_nearly_right_is_suggested(name: str, meant: str) -> None:
     ended = typed(name)
     assert ended.status == 2

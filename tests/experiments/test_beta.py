@@ -26,7 +26,7 @@ def preset(name: str, **options: Any) -> Beta:
 LAPTOP = preset("laptop", choices=Path("none"))  # not what ships for these digits
 
 
-@pytest.mark.parametrize(("name", "n_samples"), [("laptop", 500), ("gpu", 20_000)])
+@pytest.mark.parametrize("name, n_samples", [("laptop", 500), ("gpu", 20_000)])
 def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int) -> None:
     study = preset(name, data="mnist5k", n_samples=min(n_samples, 1_000))  # mnist would be downloaded
     assert preset(name).n_samples == n_samples
@@ -66,7 +66,7 @@ def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose() -> No
     assert {run.network.seed for one in contests for run, _ in pairs(one)} == {1, 2, 3, 4, 5}
 
 
-@pytest.mark.parametrize(("options", "used"), [
+@pytest.mark.parametrize("options, used", [
     ({}, True), ({"budgets": (8,)}, True), ({"seeds": 3, "recipe": "fast"}, True),
     ({"budgets": (8, 20)}, False), ({"recipe": "plain"}, False), ({"sigma_min": 0.003}, True),
     ({"network": "paper"}, False), ({"first_seed": 97}, False), ({"only_primary": True}, False),
@@ -84,7 +84,7 @@ def test_choices_that_ship_are_used_if_they_suit(
 
 
 @pytest.mark.parametrize(
-    ("change", "differs"),
+    "change, differs",
     [
         ({}, []),
         ({"explore_samples": 9, "curve_etas": (0.0, 1.0)}, []),

@@ -260,7 +260,7 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
 
 
 @pytest.mark.parametrize(
-    ("names", "error", "message"),
+    "names, error, message",
     [
         ("pairs right interrupted flow", SystemExit, "130"),
         ("absent pairs raises right", ValueError, "'absent'; mine:raises: KeyError: 'sigma'"),
@@ -322,7 +322,7 @@ def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "argument", "tables", "message"),
+    "kind, argument, tables, message",
     [
         ("policy", "--policy", [{"name": "mine:step"}] * 2, "mine:step is listed twice"),
         ("sampler", "", [{"name": "mine:right", "noise": "x"}], "unexpected keyword argument 'noise'"),
@@ -371,7 +371,7 @@ def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "published"),
+    "kind, published",
     [("sampler", "samplers/verdicts"), ("policy", "policies/policies"), ("guided", "guidance/policies")],
 )
 def test_every_entry_of_a_published_list_can_be_named_and_is_in_its_table(

@@ -33,14 +33,14 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
+@pytest.mark.parametrize("name, size", [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
 def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> None:
     study, options, where = parse(name, ["--preset", size], "any")
     assert (study, where) == (preset(name, size), name)
     assert options.given == {"preset"} and options.preset == size
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, "laptop") for name in OURS), ("beta", "gpu")])
+@pytest.mark.parametrize("name, size", [*((name, "laptop") for name in OURS), ("beta", "gpu")])
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     name: str, size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +89,7 @@ def test_short_help_has_the_own_options_on_one_screen(
 
 
 @pytest.mark.parametrize(
-    ("prog", "name"),
+    "prog, name",
     [
         *(("sigmabench", name) for name in ("", *OURS, "sweep", *program.OTHERS, "reports publish")),
         *(("python -m experiments", name) for name in ("", "beta", "store")),
@@ -170,19 +170,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
 
 
 def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> None:
-    words = [
-        "--curve-etas",
-        "0",
-        "0.5",
-        "--seeds=3",
-        "--n-samples",
-        "70",
-        "--store",
-        "s",
-        "--preset",
-        "smoke",
-        "--dry-run",
-    ]
+    words = "--curve-etas 0 0.5 --seeds=3 --n-samples 70 --store s --preset smoke --dry-run".split()
     study, options, _ = parse("beta", words, "x")
     changed: dict[str, Any] = {"curve_etas": (0.0, 0.5), "seeds": 3, "n_samples": 70}
     assert study == replace(preset("beta", "smoke"), **changed)
@@ -197,7 +185,7 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> 
 
 
 def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) -> None:
-    file, words = tmp_path / "run.json", ["--preset", "smoke", "--curve-etas", "0", "0.5", "--out", "kept", "--compile"]
+    file, words = tmp_path / "run.json", "--preset smoke --curve-etas 0 0.5 --out kept --compile".split()
     study, options, _ = parse("beta", words, "x")
     file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
     again, same, _ = parse("beta", ["--config", str(file)], "x")

@@ -39,7 +39,7 @@ def printing(text: str) -> Callable[[], int]:
 
 
 @pytest.mark.parametrize(
-    ("run", "status", "line"),
+    "run, status, line",
     [
         (lambda: 1, 1, ""),
         (failing(ValueError("a: b")), 2, "error: a: b\n"),
@@ -62,7 +62,7 @@ def test_an_error_is_a_line_and_a_status(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "text", "shown"),
+    "encoding, text, shown",
     [
         ("utf-8", "−2,240 · “5 × a”", "−2,240 · “5 × a”"),
         ("ascii", "−2,240 · 5–6 × “a’b”…", '-2,240 | 5-6 x "a\'b"~'),
@@ -109,7 +109,7 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("program", "where", "message"),
+    "program, where, message",
     [
         ("reports", "> /dev/full", "error: No space left on device\n"),
         ("experiments", "> /dev/full", "error: No space left on device\n"),
@@ -128,7 +128,7 @@ def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    "words, says",
     [(["beta", "--out", ""], "--out: its value is empty"), (["beta", "--only="], "--only: its value is empty"),
      (["score", "", "a"], "an argument is empty")],
 )  # fmt: skip
@@ -141,7 +141,7 @@ def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
 @pytest.mark.slow(5)
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another OpenMP")
 @pytest.mark.parametrize(
-    ("given", "spins"), [({}, 10_000), ({"GOMP_SPINCOUNT": "7"}, 7), ({"OMP_WAIT_POLICY": "passive"}, 0)]
+    "given, spins", [({}, 10_000), ({"GOMP_SPINCOUNT": "7"}, 7), ({"OMP_WAIT_POLICY": "passive"}, 0)]
 )
 def test_threads_wait_asleep_soon_unless_the_user_says_how(given: dict[str, str], spins: int) -> None:
     code = "from experiments.entrypoint import run_main; run_main(lambda: bool(__import__('torch')))"

@@ -133,7 +133,7 @@ def test_training_factors_reach_the_network() -> None:
     assert (fast["parameterisation"], fast["stratified"]) == ("mixture-input", True)
 
 
-@pytest.mark.parametrize(("vary", "label", "reason"), [
+@pytest.mark.parametrize("vary, label, reason", [
     (("eta=0,1", "sampler=euler,heun"), "eta=1, sampler=heun", "heun has no eta"),
     (("shift=1,3", "schedule=flow,karras"), "shift=1, schedule=karras", "karras has no shift"),
     (("sigma-min=0.01,0.03", "schedule=karras,flow"), "sigma-min=0.01, schedule=flow", "flow sets its own ends"),
@@ -142,7 +142,7 @@ def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, rea
     assert settings(*vary)[label].impossible == reason
 
 
-@pytest.mark.parametrize(("vary", "message"), [
+@pytest.mark.parametrize("vary, message", [
     (("lr2=1,2",), r"vary: factor='lr2': .* did you mean lr"),
     (("eta=0,x",), "eta='x': it must be a number"),
     (("batch=64,6.5",), "batch='6.5': it must be a whole number"),

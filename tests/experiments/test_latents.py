@@ -54,7 +54,7 @@ def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
 @pytest.mark.slow(15)
 @pytest.mark.usefixtures("drawn")
 def test_decoded_samples_are_compared_with_images(here: Path) -> None:
-    options = ("--only-primary", "--n-steps", "4", "--n-samples", "140", "--features", "digits")
+    options = "--only-primary --n-steps 4 --n-samples 140 --features digits".split()
     ended = asked("right", "beta", *options, "--images", "mnist5k", "--out", "images")
     assert ended.status == 0, ended.stderr
     assert "note: the autoencoder alone: 140 latents of the data, decoded, have FD " in ended.stdout
@@ -87,7 +87,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "message"),
+    "name, arguments, message",
     [
         ("bare", [], "only a network turns latents into images: give its adapter decode="),
         ("floats", [], "decode: it gave torch.float32"),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
 from diffusion_core.schedules import SCHEDULES
 from experiments import levels
@@ -23,8 +24,7 @@ LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
-    monkeypatch.chdir(tmp_path)
+def folder(here: Path, drawn: None) -> Path:
     Path("own_levels.py").write_text(OWN)
     Path("log.txt").write_text("[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n")
     Path("printed.txt").write_text("\n".join(f"step {at} sigma {1 - at / 20}" for at in range(20)))
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path
     }.items():
         Path(f"{name}.txt").write_text("\n".join(map(str, values)))
     Path("coarse.txt").write_text(", ".join(f"{t:.2f}" for t in levels_of_log))
-    return tmp_path
+    return here
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], dict[str, object]]:
@@ -56,14 +56,12 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
     rows = pd.read_csv("out/schedules.csv")
     visited = pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
-    np.testing.assert_allclose(
-        visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8]
-    )
+    assert_allclose(visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8])
     assert "The levels with 28 steps" in Path("out/report.html").read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    "arguments, status, words",
     [
         (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, f"verdict: {LOG}. Nothing is wrong."),
         (["karras(rho=7)", "--steps", "28"], 0, "28 levels from 160 to 0.004: karras(rho=7). Nothing is wrong."),
@@ -152,11 +150,11 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
     )
     answer(capsys, "own_churn:sampler", "--train-noise", "log-normal(-0.507, 1.2)", "--steps", "3", "--out", "out")
     expected = levels.measure_shares("log-normal(-0.507, 1.2)", [8, 2, 0.5])[1:]
-    np.testing.assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
+    assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    "arguments, words",
     [
         (["a", "b", "c"], "schedules: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),
@@ -168,7 +166,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
         ),
         (["log.txt", "--expect", "flow(shft=3)"], "no schedule of 8 levels is spelt so"),
         (["log.txt", "--expect", "karas"], "did you mean karras"),
-        (["log.txt", "--reading", "log-sigma", "--expect", "flow(shift=3"], "it must read like flow"),
+        ("log.txt --reading log-sigma --expect flow(shift=3".split(), "it must read like flow"),
         (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
         (["own_levels:absent"], "absent"),
     ],

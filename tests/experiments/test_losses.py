@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from run_spine import data, trained
 from smoke import typed
 from torch import Tensor
@@ -25,7 +26,7 @@ from experiments.run.cache import Cache
 
 DATA = load("mnist5k")
 N = 200
-LEVELS = ("--levels", "10", "3", "1", "0.3", "0.1")
+LEVELS = "--levels 10 3 1 0.3 0.1".split()
 HELD_OUT = ("--held-out", "npz:held.npz")
 CALLS = list[tuple[int, float, int]]()
 
@@ -88,7 +89,7 @@ def test_relative_errors_are_those_of_the_closed_form() -> None:
     s2 = rows["sigma"] ** 2
     p = DATA.standardised(slice(N)).square().mean().item()
     expected = {g: g**2 * s2 * (p + s2) / (1 + s2) - 2 * g * s2 + 1 + s2 for g in (1.0, 1.2)}
-    np.testing.assert_allclose(rows["value_b"], expected[1.0], rtol=0.02)
+    assert_allclose(rows["value_b"], expected[1.0], rtol=0.02)
     ratio = expected[1.2] / expected[1.0] - 1
     assert ((rows["difference"] - ratio).abs() < 4 * rows["se"])[:2].all() and rows["se"][1] < 0.01
 
@@ -119,7 +120,7 @@ def test_functions_get_the_same_images_levels_and_seeds() -> None:
     words = ["test_losses:flat", "after=test_losses:steep", *LEVELS, "--n", "100", "--draws", "3"]
     CALLS.clear()
     _, rows = compare(*words)
-    np.testing.assert_allclose(rows["difference"], [0.0014, 0.0014, 0.0014, 0.1014, 0.1014], atol=2e-4)
+    assert_allclose(rows["difference"], [0.0014, 0.0014, 0.0014, 0.1014, 0.1014], atol=2e-4)
     first = {*CALLS}
     assert len(first) == len({seed for _, _, seed in first}) == 3 * 5 * 100
     assert {index for index, _, _ in first} == {*range(100)}
@@ -128,7 +129,7 @@ def test_functions_get_the_same_images_levels_and_seeds() -> None:
     assert not {seed for _, _, seed in CALLS} & {seed for _, _, seed in first}
 
 
-@pytest.mark.parametrize(("loss", "message"), [
+@pytest.mark.parametrize("loss, message", [
     (lambda index, sigma: torch.rand(len(index)), "test_losses:wrong: called twice with the same input"),
     (lambda index, sigma: flat(index, sigma) / len(index), "test_losses:wrong: the output for an input changed"),
     (lambda index, sigma: 1 / (sigma > 0.2), "must return a finite loss above 0 for each image"),
@@ -147,7 +148,7 @@ def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict(
         DATA.pixels[:N], (25.5 * DATA.labels[:N] - DATA.mean) / DATA.std
     )
     expected = error.square().mean().item() * (1 + 1 / rows["sigma"] ** 2)  # of x0, over that of the best linear x0
-    np.testing.assert_allclose(rows["value_b"], expected, rtol=2e-3)
+    assert_allclose(rows["value_b"], expected, rtol=2e-3)
     _, rows = compare("a=python:test_losses:table", "b=python:test_losses:table", *HELD_OUT)
     outside = (rows["sigma"] > table.span[1]) | (rows["sigma"] < table.span[0])
     assert outside.any() and (rows["verdict"] == "no verdict").equals(outside)

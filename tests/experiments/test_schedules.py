@@ -1,6 +1,5 @@
 """The experiment on schedules: equal budgets, its contrasts, its command line."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from studies import confirmed, explored, pairs
 from experiments.beta import Beta
 from experiments.schedules import Schedules
 from experiments.tune import Tune
+from experiments.user.json_io import read_json
 
 
 def preset(name: str, **options: Any) -> Schedules:
@@ -39,7 +39,7 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     assert {(run.network.seed, run.n) for run in runs} == {(seed, 150) for seed in (101, 102, 103)}
 
 
-@pytest.mark.parametrize(("options", "names"), [
+@pytest.mark.parametrize("options, names", [
     ({"last_levels": (0.1,)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.03)", "karras(sigma_min=0.1, end=0)"]),
     ({"last_levels": (0.03,)}, ["geometric", "karras", "karras(end=0)"]),  # all share it
     ({"sigma_max": 0.3}, ["geometric", "karras", "karras(end=0)"]),  # the others are not below it
@@ -119,7 +119,7 @@ def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
 ) -> None:
     (tmp_path / "typed_sampler.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    few = ["--recipe", "plain", "--n-samples", "40", "--samplers", "heun", "typed_sampler:Own(eta=1)"]
+    few = "--recipe plain --n-samples 40 --samplers heun typed_sampler:Own(eta=1)".split()
     done = smoke(tmp_path, "schedules", *few, "--workers", "2")
     table = done.rows()
     assert (table["status"] == "ok").all() and set(table["nfe"]) == {3, 4}  # of Heun with a last step to 0
@@ -132,12 +132,12 @@ def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
     )
     own, euler = (by_sampler.xs(f"{name}(eta=1)", level="sampler") for name in ("own", "euler"))
     assert own["fd"].equals(euler["fd"]) and not (own["samples_id"] == euler["samples_id"]).any()
-    choices = json.loads((done.out / "choices.json").read_text())
+    choices = read_json(done.out / "choices.json")
     assert [choices[name] for name in ("data", "network", "seeds", "recipe")] == ["mnist5k", "small", [101], "plain"]
     chosen = {one["candidate"] for one in choices["chosen"]}
     assert "geometric, eta 0" in chosen and set(table.loc[table["section"] == "confirm", "setting"]) == chosen
     assert set(table.loc[table["section"] == "explore", "train_seed"]) == {101}
-    formulas = json.loads((done.out / "run.json").read_text())["formulas"]
+    formulas = read_json(done.out / "run.json")["formulas"]
     assert {"geometric", "karras", "euler", "heun"} <= {*formulas} and "eta r sqrt(1 - r^2)" in formulas["euler"]
     assert not any(word in "".join(formulas.values()) for word in ("Source", "Arguments"))
     assert formulas["karras"].startswith("The Karras schedule: even steps in sigma^(1/rho).")

@@ -10,9 +10,8 @@ from smoke import typed
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(here: Path) -> Path:
     """A store with a network, its samples and their score that a result has, and others that no result has."""
-    monkeypatch.chdir(tmp_path)
     for name in ("networks/a", "samples/b", "scores/c", "networks/d", "samples/12e4", "references/e"):
         file = Path("runs/store", f"{name}.safetensors")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +52,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("answer", "more", "left"), [
+@pytest.mark.parametrize("answer, more, left", [
     ("y\n", [], "abce"), ("\n", [], "abcde"), (None, [], "abcde"), (None, ["--yes"], "abce")
 ])  # fmt: skip
 def test_it_is_deleted_after_a_yes_only(

@@ -42,7 +42,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def run(folder: Path, *arguments: str, status: int = 0) -> Finished:
-    few = ["--recipe", "plain", "--seeds", "1", "--train-images", "128"] if "--network" not in arguments else []
+    few = "--recipe plain --seeds 1 --train-images 128".split() if "--network" not in arguments else []
     return smoke(folder, "sweep", str(folder / "mine.py"), "--n-samples", "40", *few, *arguments, status=status)
 
 

@@ -75,7 +75,7 @@ def spoil(browser: Any, html: str) -> None:
     browser.execute_script("document.querySelector('main').insertAdjacentHTML('beforeend', arguments[0])", html)
 
 
-@pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(253, 252, 249)"), ("dark", "rgb(21, 21, 19)")])
+@pytest.mark.parametrize("scheme, paper", [("light", "rgb(253, 252, 249)"), ("dark", "rgb(21, 21, 19)")])
 def test_text_can_be_read_on_light_and_dark_pages(opened: Any, scheme: str, paper: str) -> None:
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)

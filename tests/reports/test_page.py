@@ -94,7 +94,7 @@ def test_one_number_of_decimals_suits_all_rows_of_a_table_or_the_fewest_are_show
     assert (decimals(first, third), decimals(first, third, most=3)) == (4, 1)
 
 
-@pytest.mark.parametrize(("half", "shown"), [
+@pytest.mark.parametrize("half, shown", [
     (math.nan, "from 49.1453 to 46.2906 (difference −2.8547)"),
     (2.05, "from 49.15 to 46.29 (difference −2.85; −4.90 to −0.80)"),
     (0.34, "from 49.145 to 46.291 (difference −2.855; −3.195 to −2.515)"),
@@ -108,7 +108,7 @@ def test_decimals_end_where_the_interval_has_three_digits(half: float, shown: st
     assert f"from {before} to {after} (difference {text}{f'; {interval}' if interval else ''})" == shown
 
 
-@pytest.mark.parametrize(("value", "digits", "text"), [
+@pytest.mark.parametrize("value, digits, text", [
     (12.34, 1, "12.3"), (-12.34, 1, "−12.3"), (0.04, 1, "0.04"), (-0.0004, 1, "−0.0004"), (0.05, 1, "0.1"),
     (1e-9, 1, "0.0"), (-1e-9, 1, "0.0"), (-0.0, 1, "0.0"), (0, 0, "0"), (512000, 0, "512,000"), (0.3, 0, "0.3"),
     (math.inf, 1, "∞"), (-math.inf, 1, "−∞"), (math.nan, 1, ""), (-1.5e16, 1, "−1.5e16"), (1e15, 0, "1e15"),

@@ -43,7 +43,7 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
     pd.testing.assert_frame_equal(read(directory).table, result.table)
 
 
-@pytest.mark.parametrize(("total", "says"), [
+@pytest.mark.parametrize("total, says", [
     (30.0, "30 s of computing on a CPU, 2 cores"), (2490.0, "42 min of computing on a CPU, 2 cores, summed over runs"),
 ])  # fmt: skip
 def test_a_page_has_the_time_of_making_everything_stored_parts_too(total: float, says: str, beta: Make) -> None:
@@ -51,7 +51,7 @@ def test_a_page_has_the_time_of_making_everything_stored_parts_too(total: float,
     assert read_page(beta(info=info)).source.time == says
 
 
-@pytest.mark.parametrize(("info", "message"), [
+@pytest.mark.parametrize("info, message", [
     ({"schema": 1}, r"run\.json: schema=1: this version reads 2; run the command again"),
     ({"experiment": "gone"}, "run.json: experiment='gone': this version has no page for it, only for beta, "),
     ({}, r"table\.csv: missing columns: beta, eta"),
@@ -63,14 +63,13 @@ def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], m
         read_page(path.parent)
 
 
-@pytest.mark.parametrize(("arguments", "line"), [
+@pytest.mark.parametrize("arguments, line", [
     ("index .", ".: no result folder below it"),
     (".", "run.json: no such file; a result folder has one"), ("publish . .", ".: it exists; choose a new folder"),
 ])  # fmt: skip
 def test_what_is_not_there_is_one_line_and_status_2(
-    arguments: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: str, line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["reports", *arguments.split()])
     assert run_main(run) == 2
     error = capsys.readouterr().err

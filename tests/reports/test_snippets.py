@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from torch.testing import assert_close
 
 from diffusion_core.registry import NOISE_DISTRIBUTIONS
 from diffusion_core.schedules import SCHEDULES
@@ -39,8 +40,8 @@ def test_schedule_and_sampler_make_the_samples_of_the_package(schedule: str, sam
     torch.manual_seed(0)
     scope = {"torch": torch, "math": math, "eps": eps, "x": start.clone()}
     exec(snippets.write_sampling(pd.Series(row)), scope)
-    torch.testing.assert_close(scope["sigmas"][:8], torch.tensor(sigmas), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(scope["x"], expected, rtol=1e-4, atol=1e-4)
+    assert_close(scope["sigmas"][:8], torch.tensor(sigmas), rtol=1e-5, atol=1e-6)
+    assert_close(scope["x"], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("parameterisation", snippets.GIVEN)
@@ -59,10 +60,10 @@ def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str) ->
     assert torch.equal(more, 0.5 * x) == (parameterisation == "mixture-input")
     logs = sigma.log().flatten()
     drawn = noise.sample(20_000, torch.Generator().manual_seed(1)).log()
-    torch.testing.assert_close(torch.stack([logs.mean(), logs.std()]), torch.stack([drawn.mean(), drawn.std()]),
+    assert_close(torch.stack([logs.mean(), logs.std()]), torch.stack([drawn.mean(), drawn.std()]),
                                rtol=0, atol=0.03)  # fmt: skip
     error = (x - scope["D"]) / sigma - x / sigma  # of eps
-    torch.testing.assert_close(scope["loss"], (WEIGHTINGS["karras"](sigma) * error**2).mean(), rtol=1e-4, atol=0)
+    assert_close(scope["loss"], (WEIGHTINGS["karras"](sigma) * error**2).mean(), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("change", [{"schedule": "cosine"}, {"sampler": "heun"}])

@@ -14,6 +14,7 @@ from mixture import Mixture
 from tables import cells
 from times import level_of
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from diffusion_core import Euler, adapters, generate_samples, sample
 from diffusion_core.adapters import CosineVP, FlowTime, LinearVP, LogSigma, Sigma, Time, linear_betas
@@ -76,7 +77,7 @@ CASES: list[tuple[str, str, Time, dict[str, Any]]] = [  # a network, and what is
 
 
 @pytest.mark.parametrize("pixels", [(-1, 1), (0, 1), (-0.5, 0.5)], ids=str)
-@pytest.mark.parametrize(("process", "returns", "time", "options"), CASES)
+@pytest.mark.parametrize("process, returns, time, options", CASES)
 def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(
     process: str, returns: str, time: Time, options: dict[str, Any], pixels: tuple[float, float]
 ) -> None:
@@ -86,7 +87,7 @@ def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(
     known = SIGMAS[(low <= SIGMAS) & (high >= SIGMAS)]
     assert len(known) >= 10
     x = noisy(known)
-    torch.testing.assert_close(model(x, known), DENOISER(x, known), rtol=1e-6, atol=1e-6)
+    assert_close(model(x, known), DENOISER(x, known), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("predicts", ["eps", "v"])
@@ -96,7 +97,7 @@ def test_float32_is_close_to_float64(predicts: str) -> None:
     x = noisy(SIGMAS)
     found = model(x.float(), SIGMAS.float())
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), DENOISER(x, SIGMAS), rtol=0, atol=2e-4)
+    assert_close(found.double(), DENOISER(x, SIGMAS), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,13 @@ def test_float32_is_close_to_float64(predicts: str) -> None:
 def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time) -> None:
     low, high = (min(max(end, 1e-3), 1e3) for end in time.span)
     sigma = torch.tensor(geometric(50, high, low), dtype=torch.float64)
-    torch.testing.assert_close(level_of(time)(time.time(sigma)), sigma, rtol=1e-6, atol=0)
+    assert_close(level_of(time)(time.time(sigma)), sigma, rtol=1e-6, atol=0)
 
 
 def test_a_table_counts_as_it_is_told() -> None:
     plain, whole = linear_betas(), linear_betas(whole=True, first=1)
     at = torch.tensor([plain.sigmas[0], plain.sigmas[7], plain.sigmas[999], 1e-9, 1e9], dtype=torch.float64)
-    torch.testing.assert_close(plain.time(at), torch.tensor([0.0, 7, 999, 0, 999]).double(), rtol=0, atol=1e-9)
+    assert_close(plain.time(at), torch.tensor([0.0, 7, 999, 0, 999]).double(), rtol=0, atol=1e-9)
     assert whole.time(at).tolist() == [1, 8, 1000, 1, 1000] and whole.time(at).dtype == torch.int64
 
 
@@ -143,7 +144,7 @@ def test_around_a_smaller_network_the_border_is_denoised_exactly() -> None:
     x = noisy(SIGMAS, 8)
     expected = Empirical(whole.standardised().double())(x, SIGMAS)
     found = adapters.edm(net, whole, pixels=(0, 1), side=SIDE)(x, SIGMAS)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_network_that_changes_its_input_does_no_harm() -> None:
@@ -170,7 +171,7 @@ class Output(dict[str, Tensor]):
 
 
 @pytest.mark.parametrize(
-    ("returned", "options", "message"),
+    "returned, options, message",
     [
         (lambda z: (z,), {}, r"it returned tuple; .*, so wrap it: lambda z, t: net\(z, t\)\[0\]"),
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
@@ -205,11 +206,11 @@ def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
     model = adapters.vp(by_label, images(), labels="balanced", n_classes=5)
     whole = drawn(model)
     for batch_size in (1, 7, 64):
-        torch.testing.assert_close(drawn(model, batch_size=batch_size), whole, rtol=0, atol=1e-5)
-    torch.testing.assert_close(drawn(model, range(66, 69)), whole[66:69], rtol=0, atol=1e-5)
+        assert_close(drawn(model, batch_size=batch_size), whole, rtol=0, atol=1e-5)
+    assert_close(drawn(model, range(66, 69)), whole[66:69], rtol=0, atol=1e-5)
     for label in range(5):
         only = drawn(adapters.vp(by_label, images(), labels=label))
-        torch.testing.assert_close(only[label::5], whole[label::5], rtol=0, atol=1e-5)
+        assert_close(only[label::5], whole[label::5], rtol=0, atol=1e-5)
         assert (only[(label + 1) % 5] - whole[(label + 1) % 5]).abs().max() > 0.1
 
 
@@ -227,7 +228,7 @@ def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
     with_class, without = make(labels=2)(X, SIGMA), adapters.flow(by_label, images(), labels=5)(X, SIGMA)
     guided = make(labels=2, n_classes=5, guidance=3.0, null_label=5)(X, SIGMA)
     w = 3.0 - 1.0
-    torch.testing.assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
+    assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
 
 
 class OwnTime:
@@ -317,8 +318,8 @@ def test_guidance_has_levels() -> None:
     sigma = torch.tensor([0.4, 0.5, 2.0, 2.1])
     x = torch.randn(4, *images().shape)
     mixed, guided, unguided = (model(x, sigma) for model in (somewhere, everywhere, plain))
-    torch.testing.assert_close(mixed[1:3], guided[1:3])
-    torch.testing.assert_close(mixed[[0, 3]], unguided[[0, 3]])
+    assert_close(mixed[1:3], guided[1:3])
+    assert_close(mixed[[0, 3]], unguided[[0, 3]])
     assert not torch.allclose(guided, unguided)
     asked.clear()
     for at, passes in ((0, 1), (1, 2), (3, 1)):
@@ -340,9 +341,9 @@ def test_latents_reach_the_network_in_the_units_of_their_file() -> None:
     model = adapters.edm(net, LATENTS, predicts="eps", decode=decode)
     x, sigma = torch.randn(3, 4, 2, 2), torch.tensor([0.5, 1.0, 2.0])
     assert model(x, sigma).shape == x.shape == (3, *model.shape)
-    torch.testing.assert_close(seen["z"], 3 * x + 5)
-    torch.testing.assert_close(seen["time"], 3 * sigma)
+    assert_close(seen["z"], 3 * x + 5)
+    assert_close(seen["time"], 3 * sigma)
     model.decode(x)
-    torch.testing.assert_close(seen["latents"], 3 * x + 5)
+    assert_close(seen["latents"], 3 * x + 5)
     points = adapters.flow(lambda z, t: 0 * z, replace(LATENTS, name="points:x", values=LATENTS.values[:, :2, 0, 0]))
     assert points(torch.randn(3, 2), sigma).shape == (3, 2) and points.decode(torch.zeros(1, 2)).tolist() == [[5, 5]]

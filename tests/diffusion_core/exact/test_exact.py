@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mixture import Mixture
+from torch.testing import assert_close
 
 from diffusion_core.exact import Empirical, GaussianDenoiser, empirical
 from diffusion_core.exact.tied_mixture import TiedMixture, probabilities
@@ -48,7 +49,7 @@ def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma() -> None:
     (score,) = torch.autograd.grad(log_density, x)
     eps = Empirical(data.view(30, 3, 2, 2))(x.detach(), sigma)
     assert eps.dtype == torch.float64
-    torch.testing.assert_close(eps, -sigma.view(-1, 1, 1, 1) * score, rtol=1e-6, atol=1e-6)
+    assert_close(eps, -sigma.view(-1, 1, 1, 1) * score, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
@@ -57,7 +58,7 @@ def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPa
     x, sigma = noisy(data[:9], 1.0), torch.tensor([0.01, 0.03, 0.1, 0.5, 1, 2, 5, 20, 80])
     whole = Empirical(data)(x, sigma)
     monkeypatch.setattr(empirical, "CHUNK", chunk)
-    torch.testing.assert_close(Empirical(data)(x, sigma), whole, rtol=1e-4, atol=1e-4)
+    assert_close(Empirical(data)(x, sigma), whole, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("std", [0.0, 0.5, 1.0])
@@ -67,7 +68,7 @@ def test_eps_is_minus_sigma_times_the_score(std: float) -> None:
     scale = (std**2 + sigma**2).sqrt().view(-1, 1, 1, 1).expand_as(x)
     log_density = torch.distributions.Normal(0.4, scale).log_prob(x).sum()
     (score,) = torch.autograd.grad(log_density, x)
-    torch.testing.assert_close(
+    assert_close(
         GaussianDenoiser(0.4, std)(x.detach(), sigma), -sigma.view(-1, 1, 1, 1) * score, rtol=1e-12, atol=1e-12
     )
 
@@ -89,14 +90,14 @@ def pair(dtype: torch.dtype = torch.float64) -> tuple[TiedMixture, Mixture]:
     return tied, Mixture(weights, means, basis.expand(N, DIM, RANK).contiguous(), more, outside.sqrt().expand(N))
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-5), (torch.float32, 1e-3)])
+@pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-5), (torch.float32, 1e-3)])
 def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: torch.dtype, error: float) -> None:
     tied, mixture = pair(dtype)[0], pair()[1]
     generator = torch.Generator().manual_seed(1)
     sigma = torch.logspace(-3, 3, 13, dtype=torch.float64)
     x = mixture.sample(13, generator) + sigma[:, None] * torch.randn(13, DIM, generator=generator)
     eps = tied(x.to(dtype), sigma.to(dtype))
-    torch.testing.assert_close(eps.double(), mixture(x, sigma), rtol=error, atol=error)
+    assert_close(eps.double(), mixture(x, sigma), rtol=error, atol=error)
 
 
 def test_exact_denoisers_ignore_autocast_keep_the_dtype_of_x_and_name_a_wrong_size() -> None:
@@ -127,18 +128,18 @@ def test_the_fit_keeps_mean_and_covariance_of_the_images() -> None:
     x0 = torch.randn(300, 1, 4, 5, generator=torch.Generator().manual_seed(3)).cumsum(dim=3)
     flat, fitted = x0.flatten(1), TiedMixture.fit(x0, n_components=7, rank=19, prior=0)
     weights, means = fitted.log_weights.exp(), fitted.mean + fitted.centres @ fitted.basis.T
-    torch.testing.assert_close(weights @ means, flat.mean(dim=0), rtol=0, atol=1e-4)
+    assert_close(weights @ means, flat.mean(dim=0), rtol=0, atol=1e-4)
     apart = (means - weights @ means) * weights.sqrt()[:, None]
     outside = fitted.outside * (torch.eye(20) - fitted.basis @ fitted.basis.T)
     covariance = apart.T @ apart + fitted.basis * fitted.variances @ fitted.basis.T + outside
-    torch.testing.assert_close(covariance, flat.T.cov(correction=0), rtol=0, atol=2e-3)
+    assert_close(covariance, flat.T.cov(correction=0), rtol=0, atol=2e-3)
 
 
 def test_the_prior_pulls_centres_to_the_mean_by_as_many_images() -> None:
     x0 = torch.tensor([-6.0, 6.0]).repeat(10)[:, None] * torch.tensor([1.0, 0, 0])
     x0 += 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
     centres = TiedMixture.fit(x0, n_components=2, rank=1, prior=2).centres
-    torch.testing.assert_close(centres.sort(dim=0).values, torch.tensor([[-5.0], [5.0]]), rtol=0, atol=0.1)
+    assert_close(centres.sort(dim=0).values, torch.tensor([[-5.0], [5.0]]), rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize("n", [5, 80])  # fewer images than components, and more

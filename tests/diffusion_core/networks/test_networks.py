@@ -6,6 +6,7 @@ import pytest
 import torch
 from random_weights import filled
 from torch import Tensor, nn
+from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS, build
@@ -16,7 +17,7 @@ every_network = pytest.mark.parametrize("name", TRUNKS)
 MODELS = dict.fromkeys(
     [*(("small", kind) for kind in PARAMETERISATIONS), *((name, "mixture-input") for name in TRUNKS)]
 )
-every_model = pytest.mark.parametrize(("name", "parameterisation"), MODELS)
+every_model = pytest.mark.parametrize("name, parameterisation", MODELS)
 
 
 def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tensor]:
@@ -44,7 +45,7 @@ def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameteri
         )
     assert together.shape == x.shape
     rounding = broadcast_like(x, sigma).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
-    torch.testing.assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
+    assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
     assert ((at_twice_the_sigma - out).abs().flatten(1).amax(dim=1) > 1e-3).all()
 
 
@@ -68,7 +69,7 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, paramete
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "mflop"), [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9), ("mlp", 549_250, 1.1)]
+    "name, parameters, mflop", [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9), ("mlp", 549_250, 1.1)]
 )
 def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
     model = build(name, channels := 2 if name == "mlp" else 1)
@@ -91,7 +92,7 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
         torch.manual_seed(4)
         states.append(build(name, parameterisation=parameterisation).state_dict())
     for state in states[1:]:
-        torch.testing.assert_close(state, states[0], rtol=0, atol=0)
+        assert_close(state, states[0], rtol=0, atol=0)
 
 
 def test_an_unknown_name_is_named() -> None:
@@ -109,7 +110,7 @@ def test_unpatch_puts_every_patch_where_it_was() -> None:
     assert torch.equal(unpatch(by_pixel), pixels)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("small", 0.63086), ("paper", 0.065202), ("mlp", 0.153049)])
+@pytest.mark.parametrize("name, expected", [("small", 0.63086), ("paper", 0.065202), ("mlp", 0.153049)])
 def test_outputs_of_trunks_are_known(name: str, expected: float) -> None:
     x, sigma = inputs(4, name=name)
     with torch.no_grad():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from random_weights import filled
 from torch import Tensor
+from torch.testing import assert_close
 
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, build
@@ -48,10 +49,10 @@ def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_
 
         return PARAMETERISATIONS[name](trunk).double()(x0 + column(sigma) * noise, sigma)
 
-    torch.testing.assert_close(eps(0.0), noise, rtol=1e-10, atol=1e-10)
+    assert_close(eps(0.0), noise, rtol=1e-10, atol=1e-10)
     by_hand = torch.stack([(a + s * b) / (1 + s * s) ** 0.5 for a, b, s in zip(x0, noise, sigma, strict=True)])
-    torch.testing.assert_close(seen[0][:, :1], by_hand, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(seen[1], sigma.log() / 4, rtol=1e-12, atol=1e-12)
+    assert_close(seen[0][:, :1], by_hand, rtol=1e-12, atol=1e-12)
+    assert_close(seen[1], sigma.log() / 4, rtol=1e-12, atol=1e-12)
     errors = (eps(0.01) - noise).abs().mean(dim=(1, 2, 3))
     assert errors.tolist() == pytest.approx([0.01 * AMPLIFIED[name](s) for s in sigma.tolist()], rel=1e-6)
 
@@ -68,7 +69,7 @@ def test_preconditioning_does_not_cancel(sigma: float) -> None:
     out = torch.tanh(wide / (1 + level**2).sqrt()) * (2 + level.log() / 4)
     denoised = wide / (1 + level**2) + level / (1 + level**2).sqrt() * out
     eps = Preconditioned(trunk)(x, torch.full((3,), sigma))
-    torch.testing.assert_close(eps.double(), (wide - denoised) / level, rtol=1e-5, atol=1e-6)
+    assert_close(eps.double(), (wide - denoised) / level, rtol=1e-5, atol=1e-6)
 
 
 def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> None:
@@ -86,7 +87,7 @@ def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> No
         out = model.trunk(z, sigma.log() / 4)
     v = alpha * eps - sigma_vp * (z - sigma_vp * eps) / alpha
     assert out.std() > 0.1
-    torch.testing.assert_close(v, -out, rtol=1e-9, atol=1e-9)
+    assert_close(v, -out, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
@@ -98,7 +99,7 @@ def test_karras_weight_is_the_unit_weight_on_v(name: str) -> None:
     estimate = angle.cos() * eps - angle.sin() * (x0 + column(sigma) * (noise - eps))
     error = estimate - (angle.cos() * noise - angle.sin() * x0)
     weighted = WEIGHTINGS["karras"](sigma) * (eps - noise).square().mean(dim=(1, 2, 3))
-    torch.testing.assert_close(weighted, error.square().mean(dim=(1, 2, 3)), rtol=1e-9, atol=0)
+    assert_close(weighted, error.square().mean(dim=(1, 2, 3)), rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
@@ -114,7 +115,7 @@ def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
     assert narrow.dtype == torch.float32 and torch.equal(narrow, eps(torch.float32))
 
 
-@pytest.mark.parametrize(("name", "channels", "side"), [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
+@pytest.mark.parametrize("name, channels, side", [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
 def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int, side: int) -> None:
     x0 = torch.randn(40, channels, side, side, generator=torch.Generator().manual_seed(2)).cumsum(dim=3) / 4
     sigma = torch.logspace(-2, 2, 9)
@@ -145,4 +146,4 @@ def test_mixture_input_shows_the_trunk_what_the_mixture_makes_of_the_image() -> 
     model.fit(x0)
     model(x, sigma)
     denoised = x - column(sigma) * TiedMixture.fit(x0)(x, sigma)
-    torch.testing.assert_close(seen[0][:, 1:], denoised, rtol=0, atol=1e-4)
+    assert_close(seen[0][:, 1:], denoised, rtol=0, atol=1e-4)

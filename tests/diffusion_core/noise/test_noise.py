@@ -6,8 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import expit
+from torch.testing import assert_close
 
 from diffusion_core.noise import (
     DDPM,
@@ -55,7 +57,7 @@ def cumulative(law: NoiseDistribution) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("law", "stratified"),
+    "law, stratified",
     [*((law, False) for law in LAWS), *((law, True) for law in (LogNormal(), Cosine(), DDPM()))],
     ids=lambda value: getattr(value, "name", value),
 )
@@ -81,7 +83,7 @@ def test_one_stratified_draw_falls_into_each_stratum_and_densities_keep_shape_an
         return
     sigma = law.sample(100, seeded(0), True)
     ranks = np.interp(sigma.log().numpy(), GRID, cumulative(law)) * 100
-    np.testing.assert_allclose(np.sort(ranks), np.arange(100) + 0.5, atol=0.7)
+    assert_allclose(np.sort(ranks), np.arange(100) + 0.5, atol=0.7)
     assert not np.array_equal(np.sort(ranks), ranks), "in random order"
 
 
@@ -146,15 +148,15 @@ def test_named_laws_are_those_of_their_sources(name: str) -> None:
     law, levels = AS_WRITTEN[name]
     assert stats.kstest(np.log(levels), law.sample(20_000, seeded(1)).log().numpy()).pvalue > 0.01
     u = torch.from_numpy(U)
-    torch.testing.assert_close(BetaTimes(1, 1, data_std=1).quantile(u), u / (1 - u))  # in all parts of its table
+    assert_close(BetaTimes(1, 1, data_std=1).quantile(u), u / (1 - u))  # in all parts of its table
 
 
 def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:
     """Where the image is as large as the reference nothing is shifted, so it is v-diffusion."""
     same, plain = CosineInterpolated(32, 32, 32, 0.01, 50.0), Cosine(0.01, 50.0)
-    torch.testing.assert_close(same.sample(50, seeded(0)), plain.sample(50, seeded(0)))
+    assert_close(same.sample(50, seeded(0)), plain.sample(50, seeded(0)))
     grid = torch.linspace(-4.5, 3.8, 50, dtype=torch.float64)
-    torch.testing.assert_close(same.log_density(grid), plain.log_density(grid), rtol=1e-9, atol=1e-9)
+    assert_close(same.log_density(grid), plain.log_density(grid), rtol=1e-9, atol=1e-9)
 
 
 def test_cosine_interpolated_is_the_papers_formula() -> None:
@@ -163,25 +165,25 @@ def test_cosine_interpolated_is_the_papers_formula() -> None:
     time = uniforms(1000, seeded(0), False).clamp(0.05, 0.95)
     log_snr = -2 * (math.pi / 2 * time).tan().log()
     by_hand = time * (log_snr + 2 * math.log(32 / 64)) + (1 - time) * (log_snr + 2 * math.log(256 / 64))
-    torch.testing.assert_close(law._log_sigma(time)[0], -by_hand / 2, rtol=1e-4, atol=1e-4)
+    assert_close(law._log_sigma(time)[0], -by_hand / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_vp_and_ddpm_agree() -> None:
     """Discrete DDPM is the VP SDE in 1,000 steps: its rates 1e-4..0.02 are beta(t) / 1000."""
     vp, ddpm = (np.sort(law.sample(50_000, seeded(0), True).log().numpy()) for law in (VP(), DDPM()))
-    np.testing.assert_allclose(np.quantile(vp, [0.1, 0.5, 0.9]), np.quantile(ddpm, [0.1, 0.5, 0.9]), atol=0.04)
+    assert_allclose(np.quantile(vp, [0.1, 0.5, 0.9]), np.quantile(ddpm, [0.1, 0.5, 0.9]), atol=0.04)
 
 
 def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_within_one_level() -> None:
     levels, counts = DDPM().sample(200_000, seeded(5)).unique(return_counts=True)
-    torch.testing.assert_close(levels, torch.tensor(ddpm_table()))
+    assert_close(levels, torch.tensor(ddpm_table()))
     assert stats.chisquare(counts.numpy()).pvalue > 0.01
     steps = np.searchsorted(np.log(ddpm_table()), GRID, side="right") / 1000
     assert np.abs(cumulative(DDPM()) - steps).max() < 1.01e-3
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: Uniform(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
         (lambda: LogLogistic(p_scale=0.0), "p_scale=0.0: it must be above 0"),

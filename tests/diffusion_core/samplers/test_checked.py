@@ -10,6 +10,7 @@ import pytest
 import torch
 from short_runs import EXACT, SCHEDULE
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from diffusion_core import adapters
 from diffusion_core.data.dataset import Images
@@ -69,7 +70,7 @@ def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
     options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):
         mine, euler = (sample(EXACT, SCHEDULE, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
-        torch.testing.assert_close(mine, euler, rtol=1e-5, atol=1e-5)
+        assert_close(mine, euler, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1, 1, 1)], ids=str)
@@ -81,13 +82,13 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         watched.append(tuple(sigma.shape))
         return EXACT(x, sigma)
 
-    torch.testing.assert_close(drawn(model, mine), drawn(model, Mine()))
+    assert_close(drawn(model, mine), drawn(model, Mine()))
     assert set(watched) == {(3,)}
     assert mine.asked(SCHEDULE) == pytest.approx((SCHEDULE[-1], SCHEDULE[0])) and mine.planned_nfe(SCHEDULE) == 8
 
 
 @pytest.mark.parametrize(
-    ("sampler", "message"),
+    "sampler, message",
     [
         (Mine(evaluations=1001), "sampler: step 1 took more than 1,000 evaluations, or does not end; it must yield x"),
         (
@@ -110,7 +111,7 @@ def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    "model, message",
     [
         (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "torch.int64 at step 0"),
         (lambda x, sigma: None, "NoneType at step 0"),
@@ -125,7 +126,7 @@ def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
 def test_a_model_in_another_precision_is_converted() -> None:
     narrow, expected = drawn(lambda x, sigma: EXACT(x, sigma).bfloat16()), drawn(EXACT)
     assert narrow.dtype == torch.float32
-    torch.testing.assert_close(narrow, expected, rtol=0.05, atol=0.05)
+    assert_close(narrow, expected, rtol=0.05, atol=0.05)
 
 
 def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> None:
@@ -209,7 +210,7 @@ class Endless(Sampler):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "expected"),
+    "sampler, expected",
     [(Twice(), 24), (Euler(0.5), 8), (Broken(), 8), (Endless(), 8), (Endless(True), 8)],
     ids=["counted", "said", "broken", "endless", "endless evaluations"],
 )
@@ -258,7 +259,7 @@ def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_on
 
 
 @pytest.mark.parametrize(
-    ("module", "found"),
+    "module, found",
     [
         (nn.Dropout(0.0), []),
         (nn.InstanceNorm2d(2), []),

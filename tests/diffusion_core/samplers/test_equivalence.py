@@ -87,7 +87,7 @@ def slope(x: np.ndarray, sigma: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "above", "below", "s_noise"),
+    "sampler, above, below, s_noise",
     [(Euler(1.3), 1.3, 1.3, 1.0),
      (EulerTwoPart(1.3, 0.4, split=1.0, s_noise=0.97), 1.3, 0.4, 0.97)],
     ids=str,
@@ -293,7 +293,7 @@ def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final
     compare(ours(sampler, sigmas, torch.float32), out)
 
 
-@pytest.mark.parametrize(("spacing", "n_steps", "keep"), [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)])
+@pytest.mark.parametrize("spacing, n_steps, keep", [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)])
 def test_ddpm_schedules_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int) -> None:
     """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
     peer = diffusers.DDIMScheduler(timestep_spacing=spacing.__name__)
@@ -311,7 +311,7 @@ def smalldiffusion() -> Any:
     return pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
 
 
-@pytest.mark.parametrize(("gam", "mu"), [(1.0, 0.0), (2.0, 0.0), (1.0, 0.5), (1.7, 0.3)])
+@pytest.mark.parametrize("gam, mu", [(1.0, 0.0), (2.0, 0.0), (1.0, 0.5), (1.7, 0.3)])
 def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float, mu: float) -> None:
     """smalldiffusion draws noise at every step, and with mu = 0 multiplies it by 0."""
     sigmas, noise = geometric(N), replayed(torch.float64)

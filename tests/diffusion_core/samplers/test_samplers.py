@@ -7,6 +7,7 @@ import pytest
 import torch
 from short_runs import EXACT, SCHEDULE, Noise, forbidden, start
 from torch import Tensor
+from torch.testing import assert_close
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
@@ -144,7 +145,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
         (lambda: list(checked_steps(EXACT, Euler(3.0), SCHEDULE, start(), Noise())), "eta=3.0: at sigma'/sigma"),
@@ -169,7 +170,7 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("sampler", "n_steps"),
+    "sampler, n_steps",
     [
         (EulerInInterval(1.15, s_min=5.0), 8),  # its eta is too large for the last, long steps, where none is added
         (EulerInInterval(1.15, s_max=0.2), None),
@@ -209,7 +210,7 @@ def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
     sampler = KadkhodaieSimoncelli(beta_ks=1.0)
     n_together, n_alone = (len(list(checked_steps(point, sampler, SCHEDULE, x, forbidden))) for x in (together, alone))
     assert n_alone < n_together, "the batch goes on for its noisiest sample"
-    torch.testing.assert_close(together[:1], alone, rtol=1e-12, atol=0)
+    assert_close(together[:1], alone, rtol=1e-12, atol=0)
 
 
 def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
@@ -228,7 +229,7 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
     for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
         alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
         aimed_at = torch.where(before * size > SCHEDULE[-1], (1 - 0.5 * alpha) * before * size, before)
-        torch.testing.assert_close(after, aimed_at, rtol=1e-12, atol=0)
+        assert_close(after, aimed_at, rtol=1e-12, atol=0)
     assert levels[0].tolist() == [SCHEDULE[0]] * 2 and levels[1][1] > 1.5 * levels[1][0] and len(levels) > 10
     assert (sizes[-1] == sizes[-2]).any(), "a sample that has stopped gets no noise"
 
@@ -284,7 +285,7 @@ def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
     x = start() + math.sqrt(raised[0] ** 2 - SCHEDULE[0] ** 2) * noise()
     for sampler, levels in ((euler(RATIO / gain), raised), (Euler(), (raised[-1], SCHEDULE[-1]))):
         *_, x = checked_steps(EXACT, sampler, levels, x, noise)
-    torch.testing.assert_close(ours, x, rtol=1e-10, atol=1e-12)
+    assert_close(ours, x, rtol=1e-10, atol=1e-12)
     assert noise.calls == len(SCHEDULE) - 1
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 import diffusion_core
 from diffusion_core import generate_samples
@@ -34,7 +35,7 @@ def test_equals_the_original_loop() -> None:
         x = x - 0.1 * sigma * eps + 0.3 * sigma * noise()
         sigma = sigma * ((1 - 0.1) ** 2 + 0.3**2) ** 0.5
     ours = generate_samples(EXACT, beta=0.3, n_samples=4, shape=(1, 8, 8), seed=5)
-    torch.testing.assert_close(ours, x, rtol=1e-5, atol=1e-5)
+    assert_close(ours, x, rtol=1e-5, atol=1e-5)
 
 
 def test_beta_zero_is_euler_on_the_ode_bit_for_bit() -> None:
@@ -48,9 +49,9 @@ def test_beta_zero_is_euler_on_the_ode_bit_for_bit() -> None:
 def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     draw = partial(sample, EXACT, geometric(12), Euler(1.0), shape=(1, 8, 8), seed=3)
     whole = draw(n_samples=150)
-    torch.testing.assert_close(draw(n_samples=150, batch_size=batch_size), whole, rtol=1e-5, atol=1e-5)
+    assert_close(draw(n_samples=150, batch_size=batch_size), whole, rtol=1e-5, atol=1e-5)
     part = draw(samples=range(99, 129), batch_size=batch_size)
-    torch.testing.assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
+    assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
 
 
@@ -108,14 +109,14 @@ def test_trajectory_ends_in_the_samples(sampler: Sampler) -> None:
     denoised = draw(trajectory=True, final_denoise=True)
     assert denoised.shape == (len(sigmas) + 1, 5, 1, 4, 4) and torch.equal(denoised[:-1], levels)
     expected = levels[-1] - sigmas[-1] * EXACT(levels[-1], torch.full((5,), sigmas[-1]))
-    torch.testing.assert_close(denoised[-1], expected, rtol=1e-6, atol=1e-6)
+    assert_close(denoised[-1], expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(denoised[-1], draw(final_denoise=True))
     with pytest.raises(ValueError, match=r"trajectory: kadkhodaie-simoncelli.* does not follow its schedule"):
         sample(EXACT, sigmas, KadkhodaieSimoncelli(), n_samples=1, shape=(1, 4, 4), trajectory=True)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize(("level", "step"), [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
+@pytest.mark.parametrize("level, step", [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
 def test_nan_names_step_and_sigma(bad: float, level: float, step: int) -> None:
     def broken(x: Tensor, sigma: Tensor) -> Tensor:
         eps = EXACT(x, sigma)
@@ -137,7 +138,7 @@ def test_signature_is_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "arguments, message",
     [
         ({"beta": 0.5}, "beta=0.5"),
         ({"alpha": 0}, "alpha=0"),

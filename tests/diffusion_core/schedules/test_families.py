@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import stats
 
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
@@ -55,19 +56,19 @@ def test_ends_are_exact_and_levels_decrease(make: Schedule) -> None:
 
 def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_limits() -> None:
     by_hand = (30 ** (1 / 7) + np.arange(13) / 12 * (0.03 ** (1 / 7) - 30 ** (1 / 7))) ** 7
-    np.testing.assert_allclose(karras(12), by_hand, rtol=1e-12)
-    np.testing.assert_allclose(geometric(66), np.geomspace(30, 0.03, 67), rtol=1e-13)
+    assert_allclose(karras(12), by_hand, rtol=1e-12)
+    assert_allclose(geometric(66), np.geomspace(30, 0.03, 67), rtol=1e-13)
     by_hand = np.exp(np.linspace(1, 0, 9) ** 1.5 * np.log(30 / 0.03) + np.log(0.03))
-    np.testing.assert_allclose(polyexponential(8, rho=1.5), by_hand, rtol=1e-12)
-    np.testing.assert_allclose(karras(10, rho=1.0), linear(10), rtol=1e-12)
-    np.testing.assert_allclose(karras(10, rho=1e7), geometric(10), rtol=1e-5)
-    np.testing.assert_allclose(polyexponential(10), geometric(10), rtol=1e-12)
+    assert_allclose(polyexponential(8, rho=1.5), by_hand, rtol=1e-12)
+    assert_allclose(karras(10, rho=1.0), linear(10), rtol=1e-12)
+    assert_allclose(karras(10, rho=1e7), geometric(10), rtol=1e-5)
+    assert_allclose(polyexponential(10), geometric(10), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "a", "b"), [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
+@pytest.mark.parametrize("name, a, b", [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
 def test_beta_schedules_are_quantiles(name: str, a: float, b: float) -> None:
     by_hand = 0.03 + stats.beta.ppf(1 - np.arange(13) / 12, a, b) * (30 - 0.03)
-    np.testing.assert_allclose(BETWEEN_ENDS[name](12), by_hand, rtol=1e-12)
+    assert_allclose(BETWEEN_ENDS[name](12), by_hand, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 28, 300])
@@ -79,7 +80,7 @@ def test_bong_tangent_is_two_pieces_of_an_arctangent(n: int) -> None:
     times = [*(1 + (upper - upper[-1]) / (upper[0] - upper[-1]))[:-1] / 2, *(lower - lower[-1]) / -lower[-1] / 2]
     units = 0.55 * np.array(SCHEDULES["bong-tangent"](n - 1, 0, 0, data_std=0.55))
     assert len(times) == n + 1 == len(units) + 1 and (times[0], times[-1]) == (1, 0)
-    np.testing.assert_allclose((units / (1 + units))[1:], times[1:-1], rtol=1e-9)
+    assert_allclose((units / (1 + units))[1:], times[1:-1], rtol=1e-9)
     assert units[0] == pytest.approx(999) or n == 300
 
 
@@ -90,7 +91,7 @@ def test_vp_is_even_in_time() -> None:
     rate = 0.1 + 19.9 * time
     log_abar = -np.concatenate([[0], np.cumsum((rate[1:] + rate[:-1]) / 2)]) * (time[1] - time[0])
     times = np.interp(np.log1p(sigmas**2), -log_abar, time)
-    np.testing.assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-4)
+    assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-4)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.008])
@@ -98,19 +99,19 @@ def test_cosine_is_even_in_time(offset: float) -> None:
     abar = 1 / (1 + (np.array(cosine(10, offset=offset)) * 0.5) ** 2)
     first = np.cos(np.pi / 2 * offset / (1 + offset))
     times = np.arccos(np.sqrt(abar) * first) * 2 / np.pi * (1 + offset) - offset
-    np.testing.assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-9)
+    assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-9)
 
 
 def test_data_std_only_rescales() -> None:
     for make in (vp, cosine):
-        np.testing.assert_allclose(make(7, 30, 0.03, data_std=1.0), np.array(make(7, 60, 0.06)) * 0.5, rtol=1e-12)
-    np.testing.assert_allclose(ddpm_table(data_std=1.0), np.array(ddpm_table()) * 0.5, rtol=1e-12)
+        assert_allclose(make(7, 30, 0.03, data_std=1.0), np.array(make(7, 60, 0.06)) * 0.5, rtol=1e-12)
+    assert_allclose(ddpm_table(data_std=1.0), np.array(ddpm_table()) * 0.5, rtol=1e-12)
     assert SCHEDULES["ddpm-linspace"](7, 0, 0, data_std=1.0) == ddpm(7, data_std=1.0)
 
 
 def test_ddpm_table_is_a_cumulative_product() -> None:
     abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
-    np.testing.assert_allclose(ddpm_table(data_std=1.0), np.sqrt(1 / abar - 1), rtol=1e-10)
+    assert_allclose(ddpm_table(data_std=1.0), np.sqrt(1 / abar - 1), rtol=1e-10)
     assert ddpm_table()[0] == pytest.approx(0.02, abs=1e-4) and ddpm_table()[-1] == pytest.approx(315, abs=1)
 
 
@@ -131,7 +132,7 @@ def test_spacings_of_the_papers_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     [
         (lambda: vp(4, vp_beta_d=0.0), "vp_beta_d=0.0: it must be above 0"),
         (lambda: vp(4, vp_beta_min=-1.0), "vp_beta_min=-1.0: it must be at least 0"),
@@ -174,7 +175,7 @@ def test_what_is_not_a_schedule_is_refused(sigmas: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beta", "n_steps", "ratio"),
+    "beta, n_steps, ratio",
     [(0, 66, 0.9), (0.2, 86, 0.9220), (0.3, 132, 0.9487), (0.35, 198, 0.9657), (0.4, 454, 0.9849)],
 )
 def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float) -> None:
@@ -189,7 +190,7 @@ def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_ste
 @pytest.mark.parametrize("name", BETAS)
 def test_variances_are_those_of_diffusers(name: str) -> None:
     theirs = pytest.importorskip("diffusers").DDPMScheduler(500, 0.001, 0.013, beta_schedule=name)
-    np.testing.assert_allclose(BETAS[name](500, 0.001, 0.013), theirs.betas, rtol=1e-4)
+    assert_allclose(BETAS[name](500, 0.001, 0.013), theirs.betas, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
@@ -198,6 +199,6 @@ def test_flow_is_the_loop_of_diffusers(shift: float) -> None:
     theirs.set_timesteps(sigmas=np.linspace(1, 1 / 8, 8))
     units = 0.55 * np.array(flow(7, 0, 0, shift=shift, data_std=0.55))
     times = units / (1 + units)
-    np.testing.assert_allclose(times, [0.999, *theirs.sigmas[1:-1]], rtol=1e-6)
+    assert_allclose(times, [0.999, *theirs.sigmas[1:-1]], rtol=1e-6)
     with pytest.raises(ValueError, match="shift=0: it must be"):
         flow(7, 0, 0, shift=0)

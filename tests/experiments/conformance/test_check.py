@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import planted
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from short_runs import variance_of_euler
 from torch import Tensor
+from torch.testing import assert_close
 
 from bench.published_samplers import flow_grpo
 from diffusion_core.samplers import (
@@ -44,7 +45,7 @@ DDPM = planted.ancestral
 QUICK: dict[str, Any] = {"data": COARSE, "budgets": FEW}
 
 
-@pytest.mark.parametrize(("sampler", "order"), ROWS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize("sampler, order", ROWS, ids=lambda value: getattr(value, "name", value))
 def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int) -> None:
     budgets = (60, *MANY[1:], 100) if isinstance(sampler, ERSDE) else FEW  # its third term still shows at 200 steps
     verdict = check(wrappers.ours(sampler), order, data=COARSE, budgets=budgets)
@@ -87,7 +88,7 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bug", "sampler", "options", "kind"), BUGS)
+@pytest.mark.parametrize("bug, sampler, options, kind", BUGS)
 def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str) -> None:
     verdict = check(partial(sampler, bug=bug), **QUICK | options)
     assert verdict.kind == kind, verdict.sentence
@@ -126,7 +127,7 @@ def test_what_grows_with_the_steps_has_no_limit() -> None:
 def test_impulses_give_the_closed_form(eta: float) -> None:
     law, n_draws = by_impulses(wrappers.ours(Euler(eta)), GAUSSIAN, 20, 1)  # too few rows: it runs again
     expected = [variance_of_euler(wrappers.default_levels(20), eta, std) for std in GAUSSIAN.stds]
-    np.testing.assert_allclose(law.std**2, expected, rtol=1e-12)
+    assert_allclose(law.std**2, expected, rtol=1e-12)
     assert n_draws == (20 if eta else 1)
 
 
@@ -152,8 +153,8 @@ def test_every_normal_draw_is_an_impulse(kind: str) -> None:
 
     law, n_draws = by_impulses(walk, GAUSSIAN, 4, 9)
     assert n_draws == (9 if kind == "several at once" else 5)
-    np.testing.assert_allclose(law.mean, 0.5)
-    np.testing.assert_allclose(law.std, math.sqrt(4 + 1 + 4 + 9))
+    assert_allclose(law.mean, 0.5)
+    assert_allclose(law.std, math.sqrt(4 + 1 + 4 + 9))
 
 
 def clipped(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
@@ -197,12 +198,12 @@ def test_the_score_is_the_gradient_of_the_density_and_all_outputs_agree(a: float
     density = torch.distributions.Normal(a * oracle.mean, (a**2 * oracle.true_stds**2 + s**2).sqrt())
     (expected,) = torch.autograd.grad(density.log_prob(x).sum(), x)
     x = x.detach()
-    torch.testing.assert_close(oracle.score(x, s, a), expected)
+    assert_close(oracle.score(x, s, a), expected)
     x0 = oracle.denoised(x, s, a)
     eps = oracle.eps(x, s, a)
-    torch.testing.assert_close(a * x0 + s * eps, x)
-    torch.testing.assert_close(oracle.v(x, torch.full((7,), s), a), a * eps - s * x0)
-    torch.testing.assert_close(oracle.velocity(x, s), oracle.eps(x, s, 0.2) - oracle.denoised(x, s, 0.2))
+    assert_close(a * x0 + s * eps, x)
+    assert_close(oracle.v(x, torch.full((7,), s), a), a * eps - s * x0)
+    assert_close(oracle.velocity(x, s), oracle.eps(x, s, 0.2) - oracle.denoised(x, s, 0.2))
 
 
 SIGNATURES = {
@@ -229,7 +230,7 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("name", "options", "kind"),
+    "name, options, kind",
     [
         ("DDIMScheduler", {"clip_sample": False, "prediction_type": "v_prediction"}, "right"),
         (

@@ -35,7 +35,7 @@ def test_a_planted_fault_has_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"),
+    "name, word",
     [("rescaled", "rescale"), ("rows rescaled", "rescale"), ("CFG-Zero*", "cfg-zero"), ("zero init", "cfg-zero"),
      ("CFG++", "cfg++")],
 )  # fmt: skip
@@ -59,7 +59,7 @@ def test_the_sentence_says_where_and_what() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "message"),
+    "pipeline, message",
     [
         (lambda network, n, noise, scale, prompt, negative: [], "it returned list; it must ask the network"),
         (lambda network, n, noise, scale, prompt, negative: noise, "it must ask the network, and return samples"),
@@ -115,7 +115,7 @@ def test_the_pipeline_of_the_docs_is_right() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stds", "means"), [((1.0, 1.0), (0.5, -0.5)), ((0.8, 1.2), (0.5, 0.5))])
+@pytest.mark.parametrize("stds, means", [((1.0, 1.0), (0.5, -0.5)), ((0.8, 1.2), (0.5, 0.5))])
 def test_the_guided_ode_of_two_gaussians_has_the_law_on_paper(stds, means, w=2.0) -> None:
     c, u = (Oracle((2 * std, std, 0.5 * std), mean) for std, mean in zip(stds, means, strict=True))
 

@@ -153,7 +153,7 @@ def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_
 
 
 @pytest.mark.parametrize(
-    ("ratios", "exact", "words"),
+    "ratios, exact, words",
     [
         ((1.0171, 1.0102, 1.0037, 1.0011), True, "right: "),  # three shrinking differences bound the limit
         ((1.0171, 1.0142, 1.0080, 1.0018), True, "not decided: "),

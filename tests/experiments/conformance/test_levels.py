@@ -126,7 +126,7 @@ def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str) -
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "words"),
+    "name, options, words",
     [
         ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}, "shift 3 is applied twice at its end (last t 0.008929"),
         ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, "rounded to whole times: 9.6 % off at step 27"),

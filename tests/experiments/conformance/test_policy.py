@@ -66,7 +66,7 @@ def test_in_a_test_suite_the_sentence_is_the_message():
 
 
 @pytest.mark.parametrize(
-    ("name", "levels", "kind"),
+    "name, levels, kind",
     [
         ("unirl", uniform, "right"),
         ("flow_grpo_sde", uniform, "reported std"),
@@ -97,7 +97,7 @@ def test_the_law_is_that_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("bug", "accept"),
+    "bug, accept",
     [("CPS not divided by the variance (NeMo-RL#3408)", ["variance", "mean"]), ("computed in bfloat16", ["bfloat16"])],
 )
 def test_what_is_accepted_is_no_error_but_said(bug, accept):
@@ -203,7 +203,7 @@ def test_a_trainer_of_its_own_is_replayed_and_not_taken_for_one_of_other_levels(
 
 
 @pytest.mark.parametrize(
-    ("step", "options", "message"),
+    "step, options, message",
     [
         (lambda x, t, u, v: x, {}, r"returned Tensor; it must return \(x_next, log_prob"),
         (lambda x, t, u, v: (x[:1], x), {}, "x_next has shape"),

@@ -50,7 +50,7 @@ def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
     assert list(duplicate_mask(rows[:4], rows[2:], 0.0)) == [False, False, True, True]
 
 
-@pytest.mark.parametrize(("share", "found"), [(0.0, False), (0.05, True), (1.0, True)], ids=["none", "a few", "all"])
+@pytest.mark.parametrize("share, found", [(0.0, False), (0.05, True), (1.0, True)], ids=["none", "a few", "all"])
 def test_samples_that_repeat_training_images_are_counted(digits: Images, share: float, found: bool) -> None:
     """The others are digits that training did not see. Both kinds have noise that hides copies from equality."""
     few = 500

@@ -45,7 +45,7 @@ def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float) ->
     assert [estimate(certain, 0, freedom, "t").p_value for certain in (0.3, 0)] == [0, 1]
 
 
-@pytest.mark.parametrize(("difference", "clear", "word"), [
+@pytest.mark.parametrize("difference, clear, word", [
     (-2, True, "better"), (2, True, "worse"), (-0.5, False, "no difference detected"),
     (-2, False, "not significant after correction"), (2, False, "not significant after correction"),
 ])  # fmt: skip
@@ -53,7 +53,7 @@ def test_verdict(difference: float, clear: bool, word: str) -> None:
     assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3, 9)) == word
 
 
-@pytest.mark.parametrize(("levels", "estimated", "tested"), [
+@pytest.mark.parametrize("levels, estimated, tested", [
     ([0.04], False, False), ([0.041], True, True), ([0.03, 0.049], False, False),
     ([0.045, 0.05, 0.055], True, True), ([0.03, 0.045, 0.06], True, False),
 ])  # fmt: skip
@@ -102,7 +102,7 @@ def test_holm_is_a_step_down_of_bonferroni() -> None:
     assert holm([]) == [] and holm([0.6, 0.9]) == [1, 1]
 
 
-@pytest.mark.parametrize(("effect", "n_compared"), [(0.3, 1), (1.0, 1), (1.0, 10), (3.85, 199)])
+@pytest.mark.parametrize("effect, n_compared", [(0.3, 1), (1.0, 1), (1.0, 10), (3.85, 199)])
 def test_so_many_networks_detect_a_difference_with_80_percent_power_and_no_fewer(
     effect: float, n_compared: int
 ) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fidelity_pixels import fidelity
+from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist, pdist
 from torch import from_numpy as tensor
 from torch_fidelity.metric_fid import fid_statistics_to_metric
@@ -121,7 +122,7 @@ def test_what_an_image_adds_is_what_leaving_it_out_takes_away(name: str) -> None
     of_own = [299 * (whole.value - distance(own[n[:300] != place], real).value) for place in range(0, 300, 25)]
     of_real = [399 * (whole.value - distance(own, real[n != place]).value) for place in range(0, 400, 25)]
     for moved, added in ((of_own, whole.own), (of_real, whole.real)):
-        np.testing.assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
+        assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
         assert abs(added.mean()) < 1e-12
 
 
@@ -156,7 +157,7 @@ def test_sums_over_other_groups_are_those_of_a_loop() -> None:
     for name, kernel in used.items():
         matrix = kernel(block).numpy()
         means = [matrix[i, groups != groups[i]].mean() for i in range(11)]
-        np.testing.assert_allclose(found[name].rows / 10, means, rtol=1e-12)
+        assert_allclose(found[name].rows / 10, means, rtol=1e-12)
         assert found[name].mean == pytest.approx(np.mean(means))
 
 
@@ -190,14 +191,14 @@ def two_sets(n: int, r: int, d: int) -> tuple[Array, Array]:
 SIZES = [(400, 900, 20), (900, 400, 20), (150, 900, 128), (60, 300, 128), (300, 60, 128)]  # near d, and below it
 
 
-@pytest.mark.parametrize(("n", "r", "d"), SIZES)
+@pytest.mark.parametrize("n, r, d", SIZES)
 def test_fd_is_torch_fidelitys(n: int, r: int, d: int) -> None:
     own, real = two_sets(n, r, d)
     ours = frechet.frechet_distance(Moments.of(tensor(own)), Moments.of(tensor(real)))
     assert ours == pytest.approx(theirs_fd(own, real), rel=1e-6)
 
 
-@pytest.mark.parametrize(("n", "r", "d"), SIZES)
+@pytest.mark.parametrize("n, r, d", SIZES)
 def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: int) -> None:
     """With enough images to a few per cent. With n < d FD bends, and both standard errors are rough."""
     own, real = map(tensor, two_sets(n, r, d))
@@ -230,7 +231,7 @@ REAL, IMAGES, FAR, STATIC = (dict(zip(QUALITY, pair, strict=True)) for pair in (
     (0.9, 0.8), (0.6, 0.7), (0.02, 0.0), (0.01, 0.004)))  # fmt: skip
 
 
-@pytest.mark.parametrize(("sides", "real", "gross"), [
+@pytest.mark.parametrize("sides, real, gross", [
     ([IMAGES, IMAGES], REAL, False), ([FAR, FAR], REAL, False), ([STATIC, STATIC], REAL, True), ([STATIC], REAL, True),
     ([IMAGES, STATIC], REAL, False),  # one side made images: that is a result
     ([STATIC, STATIC], REAL | {"recall": 0.5}, False),  # a floor that says nothing

@@ -49,7 +49,7 @@ def test_real_images_with_the_noise_of_the_schedule_have_no_grain(left: float) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("added", "low", "high"), [
+@pytest.mark.parametrize("added, low, high", [
     ((0.02, 0), 0.018, 0.022),  # grain where the last step removes it all
     ((0.036, 0.03), 0.004, 0.008),  # .02 beside the schedule's .03: far beyond real images, too little to mention
     ((0.05, 0.03), 0.018, 0.022), ((0.1, 0.03), 0.066, 0.074),

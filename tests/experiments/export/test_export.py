@@ -1,6 +1,5 @@
 """Exported code is compared with the measured sampler. Code that differs is left out, and the rest is written."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from experiments.run.networks import Exact
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Schedule, Setting
 from experiments.run.tables import RunFiles, RunResults
+from experiments.user.json_io import read_json
 
 IMAGES = Images("mine", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)
 GOOD = "import torch\n\ndef sample(net, noise):\n    return torch.zeros(8, 1, 8, 8)\n"
@@ -84,7 +84,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         if code is not None:
             monkeypatch.setitem(export.EXPORTS, "torch", lambda target: code)
         printed = write(tmp_path, [ROW, nothing] if more else [ROW], [RUN], libraries)
-        (setting,) = json.loads((tmp_path / "settings.json").read_text())["settings"]
+        (setting,) = read_json(tmp_path / "settings.json")["settings"]
         return setting, printed
 
     return entry
@@ -101,7 +101,7 @@ def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp
 def test_without_a_recommended_setting_the_default_is_written(written: Written, tmp_path: Path) -> None:
     written()
     write(tmp_path, [ROW | {"recommended": False, "verdict": "worse"}], [DEFAULT, RUN])
-    (entry,) = json.loads((tmp_path / "settings.json").read_text())["settings"]
+    (entry,) = read_json(tmp_path / "settings.json")["settings"]
     assert entry["setting"] == "b" and (entry["mmd"], entry["fd"], entry["n_networks"]) == (0.1, 1.0, 1)
 
 
@@ -117,7 +117,7 @@ def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("code", "why"),
+    "code, why",
     [
         (GOOD, "the code gives other images, by "),
         ("def sample(net, noise): return 1 / 0\n", "the code fails here: ZeroDivisionError: division by zero"),

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
@@ -144,7 +145,7 @@ def pairs(samplers: list[Sampler], names: Iterable[str]) -> pytest.MarkDecorator
     chosen = [(name, sampler) for name in names for sampler in (Euler(0.5), Heun())]
     chosen += [("flow", RES2S())]
     chosen += [("vp eps", sampler) for sampler in samplers if ("vp eps", sampler) not in chosen]
-    return pytest.mark.parametrize(("name", "sampler"), chosen, ids=lambda value: getattr(value, "name", value))
+    return pytest.mark.parametrize("name, sampler", chosen, ids=lambda value: getattr(value, "name", value))
 
 
 ends = pytest.mark.parametrize("to_zero", [False, True], ids=["", "ending at 0"])
@@ -169,11 +170,11 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
     images = back(run_code(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
     edge = (SIDE - images.shape[-1]) // 2
     inner = ours(sampler, model, to_zero)[..., edge : SIDE - edge, edge : SIDE - edge]
-    torch.testing.assert_close(images, inner, rtol=0, atol=1e-4)
+    assert_close(images, inner, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("make", "sampler", "name", "message"),
+    "make, sampler, name, message",
     [
         (torch_loop, KadkhodaieSimoncelli(), "vp eps", r"kadkhodaie-simoncelli.* measures its levels"),
         (torch_loop, Weighted(), "vp eps", r"Weighted\(power=1\) uses weights, which cannot be written as text"),
@@ -197,7 +198,7 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"),
+    "name, unit",
     [
         ("vp v, cosine, side", "from 0 (black) to 1 (white)"),
         ("flow", "from -1 (black) to 1 (white)"),
@@ -237,7 +238,7 @@ LABELLED = partial(VP, Format().half(), labels=2, n_classes=10, guidance=3.0, nu
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("sampler", "make", "predicts", "to_zero"),
+    "sampler, make, predicts, to_zero",
     [
         *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(VP, net)], "ev", (False, True)),
         *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(VP, in_place)), "e", [False]),  # z is its own, or x
@@ -258,4 +259,4 @@ def test_diffusers_gives_our_images(
     for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
         monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
     images = back(run_code(diffusers_loop(target(sampler, model, to_zero)))(theirs_net, config.config, noise))
-    torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+    assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)

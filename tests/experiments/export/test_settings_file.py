@@ -53,7 +53,7 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("change", "budget", "message"),
+    "change, budget, message",
     [
         ({"format": 2}, 8, "it must be a settings.json that tune wrote"),
         ({"network": "python:m:eps"}, 8, "its network is 'python:m:eps', but this run samples from"),

@@ -43,7 +43,7 @@ def choice(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "sampling", "training", "networks"),
+    "seconds, sampling, training, networks",
     [
         (measured(), BF16, SIDE, 5),  # 0.032 * 1.25 for two networks, against 2 * 0.030
         (measured(bf16=0.0191), PLAIN, SIDE, 5),  # 4.5 % may be noise
@@ -64,7 +64,7 @@ def test_what_needs_clearly_less_time_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "typed", "compiler", "compiled"),
+    "minutes, typed, compiler, compiled",
     [(11, {}, True, True), (9, {}, True, False), (11, {}, False, False), (11, {"no_compile": True}, True, False),
      (1, {"compile": True}, True, True), (11, {"precision": "fp32"}, True, False)],
 )  # fmt: skip

@@ -25,6 +25,7 @@ from experiments.run.setting import Point, Schedule, Setting
 from experiments.run.study import ExploringStudy
 from experiments.schedules import Schedules
 from experiments.tune import Tune
+from experiments.user.json_io import read_json
 from reports.schema import ANY_NOISE, MORE, WITH, WITHOUT
 
 Hooks = list[Callable[[Run], object]]
@@ -58,7 +59,7 @@ def choose(study: ExploringStudy, values: Values) -> Any:
     return *choice.choose(study, settings, sides), runs
 
 
-@pytest.mark.parametrize(("values", "chosen", "reasons"), [
+@pytest.mark.parametrize("values, chosen, reasons", [
     ({D: (0.5, 0), A: (0.3, 0), B: (0.4, 0)}, {A: True}, ["lowest"]),
     ({D: (0.1, 0), A: (0.3, 0), B: (0.4, 0)}, {A: True}, ["lowest"]),  # never the default
     ({D: (0.5, 0.1), A: (0.3, 0.041), B: (0.4, 0.04)}, {B: True, A: False}, [QUIET, NOISIER]),
@@ -130,7 +131,7 @@ def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() ->
     )
 
 
-@pytest.mark.parametrize(("weightings", "tried"), [
+@pytest.mark.parametrize("weightings, tried", [
     (("karras", "x0"), set()),
     (("karras", "x0", "min-snr-5"), {"log-normal", "log-normal, x0", "log-normal, min-snr-5"}),
 ])  # fmt: skip
@@ -170,7 +171,7 @@ def read(study: Beta) -> Any:
 
 
 def test_choices_are_written_and_read(written: Path) -> None:
-    content = json.loads(written.read_text())
+    content = read_json(written)
     assert (content["seeds"], content["n_compared"]) == ([101, 102, 103], 4)
     assert {point["name"] for point in content["points"]} == {D, A, C}
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
@@ -187,7 +188,7 @@ def test_another_choice_of_the_same_scores_replaces_the_file(written: Path) -> N
     results: Any = SimpleNamespace(rows=runs)
     assert choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen) == ""
     assert "another rule" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
-    assert choices_file.read_chosen(json.loads(written.read_text())) == chosen[:-1]
+    assert choices_file.read_chosen(read_json(written)) == chosen[:-1]
     results.rows.popitem()
     assert "other scores" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
 
@@ -195,7 +196,7 @@ def test_another_choice_of_the_same_scores_replaces_the_file(written: Path) -> N
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}
 
 
-@pytest.mark.parametrize(("content", "options", "message"), [
+@pytest.mark.parametrize("content, options, message", [
     ({"data": "mnist"}, {}, "its data are 'mnist', but this run has 'mnist5k'"),
     ({}, {"network": "paper"}, "its network is 'small', but this run samples from 'paper'"),
     ({"recipe": "plain"}, {}, "its recipe is plain, but this run has fast"),
@@ -212,7 +213,7 @@ NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "setti
     ({"rule": None}, {}, "it must be a choices.json of an earlier run"),
 ])  # fmt: skip
 def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: Any, options: Any, message: str) -> None:
-    edited = json.loads(written.read_text()) | content
+    edited = read_json(written) | content
     written.write_text(json.dumps({name: value for name, value in edited.items() if value is not None}))
     with pytest.raises(ValueError, match=message):
         read(few(written, **{"seeds": 2} | options))
@@ -252,7 +253,7 @@ def sections(done: StudyResult) -> dict[str, set[tuple[str, int]]]:
 
 
 def content(folder: Path, name: str = choices_file.FILE) -> dict[str, Any]:
-    text: dict[str, Any] = json.loads((folder / "out" / name).read_text())
+    text: dict[str, Any] = read_json(folder / "out" / name)
     return text
 
 

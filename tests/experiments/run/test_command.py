@@ -23,7 +23,7 @@ from experiments.user.imports import OWN
 
 pytestmark = [pytest.mark.slow(6), pytest.mark.usefixtures("drawn")]
 OF_A_RUN = ["seconds", "train_seconds", "shared_device", "finished_at"]  # differ if it is made again
-FEW = ["--recipe", "plain", "--train-images", "128", "--precision", "fp32", "--threads", "1"]
+FEW = "--recipe plain --train-images 128 --precision fp32 --threads 1".split()
 
 
 def words(out: Path, store: Path, *more: str) -> list[str]:
@@ -60,7 +60,7 @@ def goes_on(folder: Path, whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)], ids=["ctrl-c, two workers", "sigterm"]
+    "number, workers", [(signal.SIGINT, 2), (signal.SIGTERM, 1)], ids=["ctrl-c, two workers", "sigterm"]
 )
 def test_an_interrupted_command_says_how_to_go_on(
     number: signal.Signals, workers: int, tmp_path: Path, whole: Path
@@ -104,7 +104,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("where", "number"),
+    "where, number",
     [("experiments.run.cache._write", 5), ("experiments.run.result_folder.write_report", 1)],
     ids=["while a file is made", "while results are written"],
 )

@@ -83,7 +83,7 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
 
 
 @pytest.mark.parametrize(
-    ("values", "noise", "expected"),
+    "values, noise, expected",
     [
         ((0.3, 0.1, 0.0, 0.05), {}, "c"),
         ((0.3, 0.1, 0.0, 0.05), {"c": 0.05}, "d"),
@@ -111,7 +111,7 @@ def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of
     assert confirmed["c"]["visible_noise_a"] == level and confirmed["c"]["more_noise"] == (level and level > 0.04)
 
 
-@pytest.mark.parametrize(("within", "of_all", "depends"), [
+@pytest.mark.parametrize("within, of_all, depends", [
     ((-1.0, -1.1, -0.9, -1.0, -1.2), (1.0, 1.1, 0.9, 1.0, 1.2), True),  # better, and worse
     ((0.1, -0.1, 0.2, -0.2, 0.0), (-0.9, -1.1, -0.8, -1.2, -1.0), True),  # their change is clear
     ((0.1, -0.1, 0.2, -0.2, 0.0), (-2.0, 1.5, -1.0, 1.2, 0.0), False),  # neither is
@@ -141,7 +141,7 @@ RETRAINED = {"model_id": "another"}
 STATIC = {"precision": 0.0, "recall": 0.0}
 
 
-@pytest.mark.parametrize(("a", "b", "reason"), [
+@pytest.mark.parametrize("a, b, reason", [
     ({}, {"networks": 1, "planned": 2}, "1 of its 2 runs failed"),
     ({}, RETRAINED, "settings with their own training are compared over 5 networks or more"),
     ({"networks": 5}, RETRAINED | {"networks": 5}, None),

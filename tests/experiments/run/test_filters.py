@@ -15,7 +15,7 @@ LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
 
 
 @pytest.mark.parametrize(
-    ("conditions", "holds"),
+    "conditions, holds",
     [
         (
             ["seed=1", "section=primary"],
@@ -35,7 +35,7 @@ def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds
 
 
 @pytest.mark.parametrize(
-    ("conditions", "message"),
+    "conditions, message",
     [
         (["section=same-lader"], "write COLUMN=VALUE, as in --only seed=1 section=control; section is primary"),
         (["moed=control"], "columns: seed, section"),

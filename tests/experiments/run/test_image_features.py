@@ -73,11 +73,10 @@ PIXELS = torch.arange(60 * 16, dtype=torch.int64).mul(7).remainder(251).to(torch
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "my_features.py").write_text(SOURCE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
+def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (here / "my_features.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(here))
+    yield here
     sys.modules.pop("my_features", None)
     TEXTS.clear()
 
@@ -127,7 +126,7 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    "name, message",
     [
         ("flat", "features python:my_features:flat: it returned (32,) for pixels (2, 1, 4, 4); it must be (n, d)"),
         ("broken", "features python:my_features:broken: KeyError: 'layer4'"),

@@ -39,7 +39,7 @@ def test_another_process_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "typed", "threads"),
+    "given, typed, threads",
     [("3", {}, 3), ("3,2", {"workers": 2}, 3), ("3", {"threads": 1}, 1), ("", {}, cores()), ("all", {}, cores())],
 )
 def test_omp_num_threads_is_the_default(

@@ -79,7 +79,7 @@ def test_identity_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "why"),
+    "one, why",
     [(run(Euler(9.0)), "eta=9.0: .* = 1.0005"), (run(Heun(), budget=2), "takes 4 evaluations, above the budget of 2"),
      (run(Restart((Interval(0.1, 40.0),))), "sigma_max=40.0: an interval")],
     ids=["eta", "budget", "interval"],
@@ -112,7 +112,7 @@ class Levels(Schedule):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    "make, says",
     [
         (lambda: Schedule("spiral"), "schedule='spiral': it must be one of geometric, karras"),
         (lambda: Schedule(sigma_max=0.01), "sigma_min=0.03"),
@@ -202,7 +202,7 @@ def test_each_setting_is_run_with_each_of_its_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "options", "says"),
+    "settings, options, says",
     [
         ([A], {"n_samples": 41}, "n_samples=41: it must be between 40 and 40 for .* a third of its images"),
         ([A, A], {}, "'a' of 'all' more than once"),

@@ -55,7 +55,7 @@ def test_the_presets_give_no_doubt(preset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "message"),
+    "one, message",
     [
         (run(schedule=replace(FOUR, sigma_max=0.5)), "a schedule begins at sigma 0.5, where images still show in"),
         (run(schedule=replace(FOUR, sigma_min=1.0)), "a schedule ends at sigma 1, so this much noise stays"),
@@ -77,7 +77,7 @@ KARRAS = Schedule("karras", 4)
 
 
 @pytest.mark.parametrize(
-    ("changes", "equal"),
+    "changes, equal",
     [
         ({}, True),
         ({"schedule": Schedule("karras", 4, options=(("rho", 7.0),))}, True),
@@ -100,7 +100,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8
 
 
 @pytest.mark.parametrize(
-    ("images", "features", "messages"),
+    "images, features, messages",
     [
         (IMAGES, "natural", []),
         (IMAGES[:200], "natural", ["only 200 different images"]),

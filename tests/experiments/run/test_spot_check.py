@@ -73,7 +73,7 @@ def test_one_run_of_each_network_and_class_of_samplers_is_checked_once(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("change", "one", "precision", "stale"),
+    "change, one, precision, stale",
     [(0.0, 0.0, "fp32", False), (1e-4, 0.0, "fp32", False), (0.01, 0.0, "fp32", True), (0.01, 0.0, "bf16", False),
      (0.0, 0.2, "fp32", True), (0.0, float("nan"), "bf16", True)],
 )  # fmt: skip
@@ -91,7 +91,7 @@ def test_more_than_rounding_is_a_difference(change: float, one: float, precision
     check_same("samples", "x", 0 * stored, 0 * stored, precision)  # black
 
 
-@pytest.mark.parametrize(("n", "n_classes"), [(40, 10), (1000, 10), (10, 1), (3, 10)])
+@pytest.mark.parametrize("n, n_classes", [(40, 10), (1000, 10), (10, 1), (3, 10)])
 def test_samples_are_chosen_all_over(n: int, n_classes: int) -> None:
     for _ in range(20):
         chosen = sample_indices(n, n_classes)

@@ -26,6 +26,7 @@ from experiments.run.options import Options
 from experiments.run.plan import check_folder
 from experiments.run.setting import Schedule, Setting
 from experiments.run.study import Study
+from experiments.user.json_io import read_json
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,13 @@ def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Pat
     code_version.cache_clear()
     store = tmp_path / "store"
     assert asked(tmp_path, store=store).status == 0 and asked_at == [0, 0, 0]
-    infos = [json.loads((tmp_path / "out" / "run.json").read_text())]
+    infos = [read_json(tmp_path / "out" / "run.json")]
     assert (infos[0]["commit"], infos[0]["dirty"]) == ("abc", True)
     assert {*table(tmp_path)["trained_commit"]} == {"abc with changes"}
     stored = table(tmp_path).drop_duplicates("model_id")["train_seconds"].sum()
     time.sleep(1)  # files say when they were made in seconds
     asked(tmp_path, store=store)
-    again = json.loads((tmp_path / "out" / "run.json").read_text())
+    again = read_json(tmp_path / "out" / "run.json")
     assert infos[0]["total_seconds"] == infos[0]["wall_seconds"]
     assert again["total_seconds"] - again["wall_seconds"] >= stored - 0.11 > -0.1
     code_version.cache_clear()
@@ -151,7 +152,7 @@ def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, 
     assert {path.name for path in (where / "out").glob("*.csv")} == {f"{name}.csv" for name in NAMES}
     pictures = {path.stem for path in (where / "out" / "images").iterdir()}
     assert pictures == {f"{name}{end}" for name in (*rows["samples_id"], "real") for end in ("", "-4")}
-    info = json.loads((where / "out" / "run.json").read_text())
+    info = read_json(where / "out" / "run.json")
     assert info["notes"][0] == "said beforehand" and "singular" in info["notes"][1]
     assert any(note.startswith("data=") and "only 120 different images" in note for note in info["notes"])
     assert info["statistics"] == {"level": 0.95, "power": 0.8, "enough_networks": 5, "visible_noise": 0.04}
@@ -239,7 +240,7 @@ def grouped(besides: str = "") -> Grouped:
     return Grouped(data=run_spine.data(), features="digits", network="exact", n_samples=40, besides=besides)
 
 
-@pytest.mark.parametrize(("besides", "setting"), [("", "alone"), ("a control", "eta 1")])
+@pytest.mark.parametrize("besides, setting", [("", "alone"), ("a control", "eta 1")])
 def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path) -> None:
     asked(tmp_path, grouped(besides))
     rows = table(tmp_path)
@@ -262,7 +263,7 @@ def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pyt
     asked(tmp_path, grouped("blind"))
     said = "'blind 1' and 'blind 2' of 'two' produced identical images; is the changed parameter used?"
     assert f"warning: {said}" in capsys.readouterr().out
-    assert any(note.startswith(said) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
+    assert any(note.startswith(said) for note in read_json(tmp_path / "out" / "run.json")["notes"])
 
 
 def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         asked(tmp_path)
 
 
-@pytest.mark.parametrize(("only", "caveat"), [("section=two", True), ("section=two,control,one", False)])
+@pytest.mark.parametrize("only, caveat", [("section=two", True), ("section=two,control,one", False)])
 def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missing(
     tmp_path: Path, only: str, caveat: bool
 ) -> None:
@@ -329,4 +330,4 @@ def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
     assert [row["section"] for row in result.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
     report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
     assert f"a part of the experiment was run, 1 of 6 runs: --only {shlex.join(query)}" in report
-    assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
+    assert any(note.startswith(doubt) for note in read_json(tmp_path / "out" / "run.json")["notes"])

@@ -1,6 +1,4 @@
-"""What several tests of `score` need: digits, and an empty folder to work in."""
-
-from pathlib import Path
+"""What several tests of `score` need: digits, and those before a change."""
 
 import numpy as np
 import pytest
@@ -17,9 +15,3 @@ def digits() -> np.ndarray:
 @pytest.fixture(scope="session")
 def shown(digits: np.ndarray) -> np.ndarray:
     return digits[:N]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path

@@ -101,7 +101,7 @@ def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray) -> None:
         assert (grain.verdict, grain.unit) == (verdict, "grey levels")
 
 
-@pytest.mark.parametrize(("added", "verdicts"), [(0, {"harmless", "not decided"}), (10, {"harmful"})])
+@pytest.mark.parametrize("added, verdicts", [(0, {"harmless", "not decided"}), (10, {"harmful"})])
 def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str]) -> None:
     """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
     rng = np.random.default_rng(0)
@@ -139,7 +139,7 @@ def test_copies_before_count_as_one(shown: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "verdict"),
+    "change, verdict",
     [
         (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
         (lambda z: 1.015 * z, "harmless"),
@@ -168,7 +168,7 @@ def add_noise(shown: np.ndarray, share: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("change", "verdicts"),
+    "change, verdicts",
     [
         (lambda z: add_noise(z, 0.1), {"harmful"}),
         (mixed, {"harmful", "not decided"}),
@@ -198,7 +198,7 @@ def test_latents_that_cannot_be_compared_are_refused() -> None:
         compare(latents(), latents(1))
 
 
-@pytest.mark.parametrize(("low", "formula"), [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
+@pytest.mark.parametrize("low, formula", [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
 def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, shown: np.ndarray) -> None:
     floats = np.stack([low + (1 - low) * shown / 255] * 3, 1)
     for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
@@ -229,7 +229,7 @@ def blacken(shown: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("change", "margin", "verdict", "decisive"),
+    "change, margin, verdict, decisive",
     [
         (lambda shown: shown // 2 * 2, 0.45, "harmless", "share in "),
         (blacken, None, "harmful", "share in "),
@@ -247,7 +247,7 @@ def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: p
     for folder, images in (("before", clips()), ("after", blacken(clips()))):
         for clip, frames in enumerate(images):
             save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
-    arguments = ("none", "before", "after", "--margin", "auto", "--groups", "clips", "--out", "out")
+    arguments = "none before after --margin auto --groups clips --out out".split()
     assert command.command(arguments, "score") == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["n"], summary["n_units"]) == (144, 12)

@@ -58,15 +58,15 @@ CHANGES: dict[str, tuple[list[Change], list[str]]] = {  # what is changed, and w
 
 
 @pytest.fixture(scope="module")
-def recorded(digits: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recorded(shown: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a gate with groups, a control and a metric of the user's, which is harmless and recorded."""
     folder = tmp_path_factory.mktemp("recorded")
-    for name, images in {"before": digits[:N], "after": digits[:N] // 2 * 2, "other": digits[:N] // 4 * 4}.items():
+    for name, images in {"before": shown, "after": shown // 2 * 2, "other": shown // 4 * 4}.items():
         save(folder / name, images)
     names = [path.stem for path in sorted((folder / "before").iterdir())]
     pd.DataFrame({"name": names, "prompt": np.arange(N) // 2}).to_csv(folder / "groups.csv", index=False)
     (folder / "gate_metric.py").write_text("def mean(before, after):\n    return after.float().mean()\n")
-    gate = ["none", "before", "after", "--margin", "0.05", "--groups", "groups.csv", "--control", "other"]
+    gate = "none before after --margin 0.05 --groups groups.csv --control other".split()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run(*gate, "--metrics", "python:gate_metric:mean", "--record", "gate.json") == 0
@@ -92,17 +92,18 @@ def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
 @pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after", "more")])
 def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Path) -> None:
     (here / "gate.json").write_text('{"options": {}, "basis": {}}')
-    with pytest.raises(ValueError, match="the record has it; type the images after the change only"):
-        command.command(("after", *more, "--verify", "gate.json"), "score")
-    with pytest.raises(ValueError, match=r"verify='no.json': score --margin SHARE --record FILE writes such a file"):
-        command.command(("after", "--verify", "no.json"), "score")
-    with pytest.raises(ValueError, match=r"record='no/gate.json': there is no such folder"):
-        command.command(("none", "before", "after", *MARGIN, "--record", "no/gate.json"), "score")
+    for arguments, message in (
+        (("after", *more, "--verify", "gate.json"), "the record has it; type the images after the change only"),
+        (("after", "--verify", "no.json"), "verify='no.json': score --margin SHARE --record FILE writes such a file"),
+        (("none", "a", "b", *MARGIN, "--record", "no/gate.json"), "record='no/gate.json': there is no such folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            command.command(arguments, "score")
 
 
-def test_a_recorded_gate_of_arrays_expires_with_fewer_images(digits: np.ndarray, here: Path) -> None:
-    for name, images in {"before": digits[:N], "after": digits[:N] // 2 * 2, "fewer": digits[:250] // 2 * 2}.items():
-        np.save(here / f"{name}.npy", images)
-    gate = ("none", "before.npy", "after.npy", "--margin", "0.05", "--pairs", "order", "--record", "gate.json")
+def test_a_recorded_gate_of_arrays_expires_with_fewer_images(shown: np.ndarray, here: Path) -> None:
+    for name, images in {"before": shown, "after": shown // 2 * 2, "fewer": shown[:250] // 2 * 2}.items():
+        np.save(f"{name}.npy", images)
+    gate = "none before.npy after.npy --margin 0.05 --pairs order --record gate.json".split()
     assert run(*gate) == 0
     assert command.command(("fewer.npy", "--verify", "gate.json"), "score") == command.EXPIRED

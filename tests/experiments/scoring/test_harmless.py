@@ -64,7 +64,7 @@ def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
 
 
 @pytest.mark.parametrize(
-    ("after", "margin", "status", "words"),
+    "after, margin, status, words",
     [
         ("grey", "auto", 1, ("harmful: ", ", limit 3 %)")),
         ("slight", "auto", 3, ("not decided: ", "replacing 48 %", ", no margin is given)", "can show 48 % at best")),

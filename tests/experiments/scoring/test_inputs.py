@@ -55,7 +55,7 @@ npy, npz = partial(file, ".npy", np.save), partial(file, ".npz", np.savez)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make, message",
     {
         "nothing there": (lambda path: path, "my: there is no such folder or file, and no data set of this name"),
         "a text among images": (with_text, "notes.txt cannot be read as an image"),
@@ -74,13 +74,10 @@ npy, npz = partial(file, ".npy", np.save), partial(file, ".npz", np.savez)
         "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab; run their command"),
     }.values(),
 )  # fmt: skip
-def test_one_line_says_what_is_wrong(
-    make: Callable[[Path], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    given = make(tmp_path / "my")
+def test_one_line_says_what_is_wrong(make: Callable[[Path], object], message: str, here: Path) -> None:
+    given = make(here / "my")
     images = "my.npy" not in message and "float" not in message
-    real = npz(images=GREY)(tmp_path / "real") if images else npy(ROWS)(tmp_path / "real")
+    real = (npz(images=GREY) if images else npy(ROWS))(here / "real")
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
         compare(real, given if isinstance(given, str) else Path(str(given)).name, features="digits" if images else None)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
@@ -199,7 +196,7 @@ def test_pixels_are_given_to_extractors_as_documented() -> None:
             prepare(pixels, "digits")
 
 
-@pytest.mark.parametrize(("options", "says"), [({"pairs": "orderr"}, "pairs='orderr'.*did you mean order"),
+@pytest.mark.parametrize("options, says", [({"pairs": "orderr"}, "pairs='orderr'.*did you mean order"),
                                                ({"device": "tpu"}, "device='tpu': it must be one of")])  # fmt: skip
 def test_a_misspelt_option_is_refused(options: dict[str, str], says: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=says):

@@ -56,7 +56,7 @@ def test_places_are_pairs_if_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sets", "pairs", "message"),
+    "sets, pairs, message",
     [
         ([numbered("a", 80), numbered("b", 81)], "order", "pairs='order': all sets must have equally many images, but"),
         ([A, numbered("b", 100)], "names", "pairs='names': the images of b have no names; use --pairs order or none"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +92,19 @@ def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, m
 
     for module in (image_features, spot_check):
         monkeypatch.setattr(module, "compute_features", counted)
-    first = score(folders / "real", folders / "a", features="digits", store=tmp_path)
+    again = partial(score, folders / "real", folders / "a", features="digits", store=tmp_path)
+    values = again().values
     assert seen == [2 * N, N]
-    again = score(folders / "real", folders / "a", features="digits", store=tmp_path)
-    assert max(seen[2:]) <= 16 and again.values == first.values
-    given = open_input(folders / "a", Cache(tmp_path))
+    assert again().values == values and max(seen[2:]) <= 16
     kept = Cache(tmp_path)
+    given = open_input(folders / "a", kept)
     assert isinstance(given, ImageSet)
     config = feature_key(given, FeatureSpace("digits"))
     tensors = kept.load_or_make("features", config, lambda: pytest.fail("it was stored")).tensors
     kept.path("features", config).unlink()  # and stored as if by another version
     Cache(tmp_path).load_or_make("features", config, lambda: (tensors | {"features": 1.1 * tensors["features"]}, {}))
     with pytest.raises(StaleError, match=r"stored features digits of a differ from what .* now by .*; name another"):
-        score(folders / "real", folders / "a", features="digits", store=tmp_path)
+        again()
 
 
 def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets() -> None:
@@ -116,38 +117,38 @@ def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets() -> None:
 
 
 @pytest.fixture
-def command(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def command(folders: Path, here: Path) -> Path:
     """In an empty folder with images beside it."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("real", "a", "b", "c"):
-        (tmp_path / name).symlink_to(folders / name)
-    return tmp_path
+    for name in "real", "a", "b", "c":
+        (here / name).symlink_to(folders / name)
+    return here
 
 
 @pytest.mark.slow
 def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["score", "real", "a", "b", "--features", "digits"]) == 0
+    assert _run("score real a b --features digits".split()) == 0
     printed = capsys.readouterr().out
-    assert "report: runs/score/report.html" in printed and (command / "runs/score/report.html").is_file()
+    out = command / "runs/score"
+    assert "report: runs/score/report.html" in printed and (out / "report.html").is_file()
     assert "note: images of the same name are compared in pairs" in printed
     summary = json.loads(printed.splitlines()[-1])
     assert (summary["experiment"], summary["verdicts"], summary["out"]) == ("score", {"b": "better"}, "runs/score")
     assert (summary["n"], summary["pairs"], summary["warnings"], summary["best"]) == (N, "names", [], [])
-    info = read_json(command / "runs/score/run.json")
+    info = read_json(out / "run.json")
     assert info["question"] == "Is b closer to the real images than a?" and info["wall_seconds"] > 0
     facts = info["score"]
     assert (facts["pairs"], facts["dimension"], facts["warnings"]) == ("names", 128, [])
-    table = pd.read_csv(command / "runs/score/table.csv").set_index("setting")
+    table = pd.read_csv(out / "table.csv", index_col="setting")
     assert list(table.index) == ["a", "b"] and (table["visible_noise"] > 0.1).all()
-    contrasts = pd.read_csv(command / "runs/score/contrasts.csv").set_index("metric")
+    contrasts = pd.read_csv(out / "contrasts.csv", index_col="metric")
     for name, values in summary["scores"].items():
         assert [values[metric][0] for metric in METRICS] == list(table.loc[name, list(METRICS)])
     for metric, limits in summary["differences"]["b"].items():
         known = contrasts[contrasts["b"] == "a"].loc[metric, ["difference", "low", "high"]]
         assert limits[:3] == pytest.approx(list(known), rel=1e-12)
-    assert f"verdict: {write_report(command / 'runs/score').headline}\n" in printed
-    assert _run(["score", "real", "a", "--features", "digits"]) == 0  # and nothing of two sets is left
-    pictures = {path.stem for path in (command / "runs/score/images").iterdir()}
+    assert f"verdict: {write_report(out).headline}\n" in printed
+    assert _run("score real a --features digits".split()) == 0  # and nothing of two sets is left
+    pictures = {path.stem for path in (out / "images").iterdir()}
     assert pictures == {"real", "real-4", "set-1", "set-1-4"}
 
 
@@ -172,7 +173,7 @@ def test_the_question_names_up_to_four_sets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "mode", "size"),
+    "shape, mode, size",
     [((28, 28), "L", 28), ((20, 20, 3), "RGB", 20), ((90, 60, 3), "RGB", 64)],
 )
 def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int) -> None:
@@ -203,7 +204,7 @@ def test_a_command_that_compares_nothing_is_refused(command: Path) -> None:
     with pytest.raises(ValueError, match="sets: none is given"):
         _run(["score", "real"])
     with pytest.raises(ValueError, match="fail_if_worse: a is the only set"):
-        _run(["score", "real", "a", "--features", "digits", "--out", "new", "--fail-if-worse"])
+        _run("score real a --features digits --out new --fail-if-worse".split())
 
 
 def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> None:
@@ -219,22 +220,22 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     for name, setting in (("one", "x"), ("two", "y")):
         (tmp_path / name).mkdir()
         pd.DataFrame([rows[0], rows[1] | {"setting": setting}]).to_csv(tmp_path / name / "table.csv", index=False)
-    scores = compare(digits[200:400].numpy(), tmp_path / "one", tmp_path / "one", features="digits", store=store)
+    compared = partial(compare, digits[200:400].numpy(), features="digits", store=store)
+    scores = compared(tmp_path / "one", tmp_path / "one")
     assert (scores.n, scores.pairs) == (120, "names")
     (tmp_path / "old").mkdir()  # `runs/*/` has more than samples
     write_json(tmp_path / "old" / "run.json", {"experiment": "score"})
     sets = (tmp_path / "old", tmp_path / "one", store.root)
-    scores = compare(digits[200:400].numpy(), *sets, features="digits", store=store)
+    scores = compared(*sets)
     assert [*scores.values] == ["one"]
     assert f"left out, since the store and results of score hold no samples: {sets[0]}, {sets[2]}" in scores.notes
     for nothing in ((sets[1], sets[0]), (sets[2], sets[1])):
         with pytest.raises(ValueError, match="it is the store or a result of score, which holds no samples"):
             compare(*nothing, features="digits", store=store)
     with pytest.raises(ValueError, match=f"it has 2 settings; name the samples of one, such as samples:{ids[0]}"):
-        compare(digits[200:400].numpy(), tmp_path / "two", features="digits", store=store)
+        compared(tmp_path / "two")
     whole = scores.values["one"]
-    named, arrays = (compare(digits[200:400].numpy(), one, features="digits", store=store).values.popitem()[1]
-                     for one in (f"samples:{ids[0]}", digits[:60].numpy()))  # fmt: skip
+    named, arrays = (compared(one).values.popitem()[1] for one in (f"samples:{ids[0]}", digits[:60].numpy()))
     assert [each["mmd"].value for each in (named, arrays)] == [named["mmd"].value] * 2 != [whole["mmd"].value] * 2
     with pytest.raises(ValueError, match=r"are \(60, 9\) floats, no images"):
         open_input(f"samples:{stored(3, torch.ones(60, 9))}", store)

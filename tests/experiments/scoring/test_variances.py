@@ -36,7 +36,7 @@ def test_intervals_are_the_jackknife_over_both_sides(paired: bool) -> None:
     assert scores.tables["table.csv"][0]["kd_se"] == pytest.approx(np.hypot(se(own[0]), se(of_real[0])), rel=0.02)
 
 
-@pytest.mark.parametrize(("n", "r"), [(40, 300), (300, 40)])
+@pytest.mark.parametrize("n, r", [(40, 300), (300, 40)])
 def test_the_interval_has_the_freedom_of_the_smaller_sample(n: int, r: int) -> None:
     rng = np.random.default_rng(8)
     real, a, b = rng.normal(size=(r, 3)), 1.2 * rng.normal(size=(n, 3)), 1.5 * rng.normal(size=(n, 3))

@@ -61,7 +61,7 @@ def write(folder: Path, *texts: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    "old, new, message",
     [
         ("return Net", "return 3 or Net", "it gave a int; it must give an nn.Module"),
         ("return Net", "return 1 / 0 or Net", "ZeroDivisionError: division by zero"),
@@ -117,7 +117,7 @@ def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path
 
 
 @pytest.mark.parametrize(
-    ("new", "message"),
+    "new, message",
     [
         ("x = x - (len(x) > 16) * x.mean()", "changed by .* when the batch was larger; it must"),
         ("self.n = getattr(self, 'n', 0) + 1; x = x + (self.n > 60)", "after training, the output .* earlier calls"),
@@ -152,7 +152,7 @@ def test_weights_are_not_loaded_into_edited_code(folder: Path) -> None:
         planned.untrained()
 
 
-@pytest.mark.parametrize(("text", "recipe"), [("net(i, o)", "mixture-input"), ("net(i, o=0)", "preconditioned")])
+@pytest.mark.parametrize("text, recipe", [("net(i, o)", "mixture-input"), ("net(i, o=0)", "preconditioned")])
 def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, folder: Path) -> None:
     study = Study(network=write(folder, "def net(i, o):\n", f"def {text}:\n    o = o or i\n"))
     study.check()
@@ -187,7 +187,7 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
 
 @pytest.mark.slow(60)
 @pytest.mark.parametrize(
-    ("study", "source"),
+    "study, source",
     [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")],
 )
 def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path) -> None:
@@ -203,7 +203,7 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     patches = rng.integers(0, 256, (400, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     np.savez(folder / "images.npz", images=patches)
     (folder / "pixels_xyz.py").write_text("def few(pixels):\n    return pixels[:, :, ::16, ::16].flatten(1).float()\n")
-    few = ["--n-samples", "40", "--train-images", "64", "--seeds", "1", "--features", "python:pixels_xyz:few"]
+    few = "--n-samples 40 --train-images 64 --seeds 1 --features python:pixels_xyz:few".split()
     if not plain:  # that one is timed
         few += ["--precision", "fp32", "--explore-samples", "40"]
     done = smoke(folder, study, "--network", f"build:{source}", "--data", "npz64:images.npz", *few)
@@ -213,6 +213,6 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     assert set(table["parameterisation"].dropna()) == {"preconditioned" if plain else "mixture-input"}
     assert any("takes one number of channels" in note for note in info["notes"]) == plain
     if not plain:
-        held_out = ["--data", "npz64:images.npz", "--held-out", "npz64:images.npz", "--n", "40", "--levels", "10", "1"]
+        held_out = "--data npz64:images.npz --held-out npz64:images.npz --n 40 --levels 10 1".split()
         checkpoint = f"=checkpoint:store/networks/{table['model_id'].dropna()[0]}.safetensors"
         assert typed("losses", f"a{checkpoint}", f"b{checkpoint}", *held_out, "--out", "losses").status == 0

@@ -316,7 +316,7 @@ def off_by(size: float, low: float, high: float) -> Network:
 
 
 @pytest.mark.parametrize(
-    ("now", "better", "named"),
+    "now, better, named",
     [
         # within limits, a reading that repairs doubtful levels may be worse at others
         (off_by(1.0, 0, 10), off_by(0.07, 10, 99), True),
@@ -363,7 +363,7 @@ def test_levels_are_judged_by_their_neighbours_the_best_linear_predictor_and_a_t
 
 
 @pytest.mark.parametrize(
-    ("errors", "usable"),
+    "errors, usable",
     [
         ({30.0: 0.3, 14.0: 0.7, 6.5: 0.5, 3.0: 0.61, 1.4: 0.1, 0.65: 0.7}, (1.4, 6.5)),  # the limit is 0.62
         ({30.0: 0.02, 14.0: 0.7, 6.5: 0.7, 3.0: 0.7}, None),  # one level is no range
@@ -448,7 +448,7 @@ CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
 
 
 @pytest.mark.parametrize(
-    ("means", "options", "doubts"),
+    "means, options, doubts",
     [
         (MEANS, GUIDED, []),
         (WEAK, GUIDED, []),

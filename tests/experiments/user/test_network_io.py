@@ -8,6 +8,7 @@ import pytest
 import torch
 from run_spine import forget, user_files
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from diffusion_core import GaussianDenoiser, adapters, load
 from diffusion_core.data.dataset import DataSet, Values
@@ -48,13 +49,13 @@ def test_the_shape_is_that_of_the_data_unless_a_network_decodes() -> None:
     assert shape_of(plain, DIGITS) == (1, 32, 32) and shape_of(plain, LATENTS) == (4, 2, 2)
     assert shape_of(Model(), DIGITS) == (4, 2, 2) and shape_of(Model(None), LATENTS) == (4, 2, 2)
     assert clean_images(Model(), DIGITS, torch.arange(3)).shape == (3, 4, 2, 2)
-    torch.testing.assert_close(clean_images(Model(), LATENTS, torch.arange(3)), LATENTS.standardised(slice(3)))
+    assert_close(clean_images(Model(), LATENTS, torch.arange(3)), LATENTS.standardised(slice(3)))
 
 
 def test_samples_are_shown_by_the_network_or_as_the_data_are() -> None:
     x = DIGITS.standardised(slice(70))
     for model in (None, adapters.vp(plain, DIGITS)):
-        torch.testing.assert_close(decode(model, DIGITS, x), DIGITS.pixels[:70])
+        assert_close(decode(model, DIGITS, x), DIGITS.pixels[:70])
     assert (decode(Model(), DIGITS, torch.randn(70, 4, 2, 2)) == 70).all()
     with pytest.raises(ValueError, match="only a network turns latents into images"):
         decode(adapters.vp(plain, LATENTS), LATENTS, LATENTS.standardised())
@@ -88,7 +89,7 @@ class Wrong(Model):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"),
+    "how, says",
     [
         ("chance", "decode: called twice"),
         ("batch", "decode: the output for"),
@@ -184,7 +185,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "message"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("model, message", WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         identify(model)

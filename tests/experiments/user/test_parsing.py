@@ -112,7 +112,7 @@ def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours(
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text, message",
     [
         ("own_samplers:Mine(b=1)", "the parameters of own_samplers:Mine are eta"),
         ("own_samplers:Bare", "sampler='own_samplers:Bare': it must be a subclass of Sampler; write it at the top"),
@@ -141,7 +141,7 @@ noise, schedule = (partial(parse, data_std=1) for parse in (parse_noise, parse_s
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "message"),
+    "read, text, message",
     [
         (
             noise,

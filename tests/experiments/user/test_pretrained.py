@@ -110,7 +110,7 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("rest", "message"),
+    "rest, message",
     [
         (
             "theirs.nothing:eps",
@@ -179,7 +179,7 @@ def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function:
 
 
 @pytest.mark.parametrize(
-    ("changes", "channels", "label", "message"),
+    "changes, channels, label, message",
     [
         ({}, 3, None, r"its weights do not fit images of \(3, 16, 16\): "),
         ({}, 1, 3, "label=3: checkpoint: models take no label"),

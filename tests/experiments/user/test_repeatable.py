@@ -110,7 +110,7 @@ NUMBERS = FAULTS.keys() - {"BatchNorm", "kept answers"}  # faults that take numb
 CASES = [(kind, fault) for kind in KINDS for fault in FAULTS if kind not in ("noise", "weighting") or fault in NUMBERS]
 
 
-@pytest.mark.parametrize(("kind", "fault"), CASES)
+@pytest.mark.parametrize("kind, fault", CASES)
 def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str) -> None:
     CALLS[0] = 0
     KEPT.clear()
@@ -125,7 +125,7 @@ def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    "fault, says",
     [("draws", "all random numbers from the generator"), ("column", r"sample gave \(16, 1\) .*; it must give a tensor"),
      ("zero", "its levels must be finite and above 0"), ("double", "torch.float64"), ("nan", "integrates to nan"),
      ("sum", "its density of ln sigma integrates to 1.77; it must be 1"),
@@ -143,7 +143,7 @@ def test_our_noise_distributions_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "says"),
+    "weights, says",
     [(lambda s: s.view(-1, 1), r"gave \(16, 1\)"), (lambda s: 1.0, "gave float"), (torch.neg, "finite, at least 0"),
      (torch.zeros_like, "not all 0")],
 )  # fmt: skip

@@ -49,7 +49,7 @@ def yours(content: dict[str, Any], fault: str = "", at: int = 7) -> None:
     content["benchmarks"][at]["fullname"] = "Mine"
 
 
-@pytest.mark.parametrize(("change", "answer"), [
+@pytest.mark.parametrize("change, answer", [
     (lambda content: None, OURS),  # not ours in bf16
     (only(suite="training"), TRAINING),
     (only(suite="loop"), "Faster. Loop, no fresh noise: a step takes 0.02 ms with ours, eta 0, 0.25 with diffusers"),
@@ -107,7 +107,7 @@ def compare(folder: Path, *words: str) -> int:
     return command(["--runs", "0", "--save", "a", "--against", "b", "--out", str(folder), *words], "bench")
 
 
-@pytest.mark.parametrize(("new", "limit", "status"), [
+@pytest.mark.parametrize("new, limit, status", [
     ((1.3, 1.32, 1.28), "10%", 1), ((1.3, 1.32, 1.28), "30%", 0),
     ((1.5, 0.9, 1.6), "10%", 0), ((0.8, 0.8, 0.81), "0", 0),
 ])  # fmt: skip
@@ -142,7 +142,7 @@ def test_the_interval_is_students_over_processes(saved: Callable[..., Path]) -> 
     assert row.cells == ["loop", "no fresh noise", "2.00", f"{2 / reach:.2f} to {2 * reach:.2f}"]
 
 
-@pytest.mark.parametrize(("words", "message"), [
+@pytest.mark.parametrize("words, message", [
     (["--against", "b"], "against=b: it has 1 run, not 2; --runs adds some"), (["--against", "c"], ""), ([], ""),
     (["--fail-if-slower", "5%"], "fail_if_slower: it needs --against NAME"),
     (["--against", "c", "--fail-if-slower", "5%"], "so --runs 3 on each side"),
