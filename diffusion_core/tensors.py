@@ -1,4 +1,4 @@
-"""What all networks need: a number per sample in the shape of the sample, and the precision in which they compute."""
+"""Helpers of all networks: a number per sample in the shape of the sample, and the precision in which they compute."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,4 +1,4 @@
-"""What a data set in memory is: `Images` of pixels, or `Values`, which are latents or points."""
+"""Data sets in memory: `Images` of pixels, or `Values`, which are latents or points."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from diffusion_core.validation import check_fields
 
 
 class DataSet:
-    """What images and values share: `labels` int64 (n,), and one mean and one standard deviation over all numbers.
+    """The base of `Images` and `Values`: `labels` int64 (n,), one mean and one standard deviation over all numbers.
 
     Do not sort it by class: where only a part is used, its first or its last images stand for all.
     """
@@ -47,7 +47,7 @@ class DataSet:
         return (self.numbers[which].float() - self.mean) / self.std
 
     def decode(self, x: Tensor) -> Tensor:
-        """What standardised x (n, *shape) show: images uint8 (n, C, H, W), or points as they are in their file."""
+        """Turns standardised x (n, *shape) into images uint8 (n, C, H, W), or into points as they are in their file."""
         raise NotImplementedError  # a subclass has it
 
     def n_training(self, held_out: int) -> int:

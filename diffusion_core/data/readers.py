@@ -127,7 +127,7 @@ def is_coloured(pixels: Pixels) -> bool:
 
 
 def describe_traits(traits: Traits, name: str) -> Iterator[str]:
-    """What was done to some images of a set that its numbers do not show, a sentence each; `traits`: (n, 4)."""
+    """Yields a sentence for each trait of some images of a set that its numbers do not show; `traits`: (n, 4)."""
     n = len(traits)
     _, transparent, turned, coloured = traits.sum(axis=0)
     if transparent:

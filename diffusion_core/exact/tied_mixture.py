@@ -79,7 +79,7 @@ class TiedMixture(FlatDenoiser):
         return zero and bool((self.variances == 1).all()) and bool((self.outside == 1).all())
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
-        """As in `nn.Module`, but first each tensor gets the shape of the one that is loaded."""
+        """Loads tensors as `nn.Module` does, but first gives each the shape of the one that is loaded."""
         for name, old in self._buffers.items():
             new = state_dict.get(prefix + name)
             if old is not None and new is not None and new.ndim == old.ndim:

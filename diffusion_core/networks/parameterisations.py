@@ -42,7 +42,7 @@ class Parameterised(nn.Module):
         return False
 
     def inputs(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """What the trunk sees (B, n_inputs * C, ...), for sigma (B, 1, ...)."""
+        """Returns the images that the trunk sees (B, n_inputs * C, ...), for sigma (B, 1, ...)."""
         return x * (1 + sigma.square()).rsqrt()
 
     def trunk_output(self, x: Tensor, sigma: Tensor) -> Tensor:
