@@ -63,6 +63,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "curves.csv": """model_id train_noise weighting parameterisation train_seed images_seen? sigma relative_error
             se? n_images""",
         "densities.csv": "train_noise sigma density",
+        "training.csv": "model_id train_seed images_seen loss",
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link on_purpose? levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",

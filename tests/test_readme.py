@@ -292,7 +292,7 @@ def test_two_workers_give_the_values_of_the_smoke_run_to_the_last_bit(quickstart
     two = smoke(tmp_path, "beta", "--precision", "fp32", "--workers", "2")
     rows = two.rows()
     assert len(rows) == 20 and {"mmd", "fd", "kd", "recall", "visible_noise", "train_loss"} <= set(rows)
-    for name in ("table", "contrasts", "choices", "floors"):
+    for name in ("table", "contrasts", "choices", "floors", "training"):
         one, other = (
             frame.drop(columns=[column for column in OF_A_RUN if column in frame])
             for frame in (pd.read_csv(quickstart / "runs" / "beta-smoke" / f"{name}.csv"), two.rows(name))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from experiments.run.compare import Comparison, Row, Side, SidesBySection, name_
 from experiments.run.contrasts import Judge, contrast_rows, effect_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
-from experiments.run.networks import Pretrained, data_of
+from experiments.run.networks import LOSSES, Pretrained, data_of
 from experiments.run.runs import VALUES, Run
 from reports.schema import METRICS
 
@@ -88,6 +89,17 @@ class RunResults:
             shared |= {"n_reference": config.n - n}
             scores = stages.floor(config, n, self.cache)
             rows += [shared | {"metric": name} | summarise(scores[name].numpy()) for name in (*METRICS, *QUALITY)]
+        return rows
+
+    @property
+    def losses(self) -> list[Row]:
+        """Rows of training.csv: the loss of each network while it was trained."""
+        rows = list[Row]()
+        networks = {run.network: (self.rows[run], files.network) for run, files in self.files.items()}
+        for row, file in networks.values():
+            curve = file.tensors.get(LOSSES, torch.empty(0)).tolist() if file else []
+            shared = {name: row[name] for name in ("model_id", "train_seed")}
+            rows += [shared | {"images_seen": seen, "loss": loss} for seen, loss in curve]
         return rows
 
     @property
@@ -172,6 +184,8 @@ def tabulate(
     }
     if effects := list(effect_rows(comparisons, judge)):
         tables["effects.csv"] = effects
+    if losses := results.losses:
+        tables["training.csv"] = losses
     return dict(**tables, **extra)  # a TypeError if a table of the study has the name of one of these
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diffusion_core.training import train
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, Exact, Trained, data_of
+from experiments.run.networks import LOSSES, RECIPES, Exact, Trained, data_of
 from experiments.user.pretrained import WEIGHTS
 
 OPTIONS: dict[str, Any] = {
@@ -58,7 +58,7 @@ def test_networks_of_other_seeds_begin_with_other_weights(tmp_path: Path, monkey
 
 @pytest.mark.slow
 def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = trained(1, **RECIPES["fast"])
+    config = trained(1, **RECIPES["fast"], images_seen=100)
     losses = list[float]()
     models = list[nn.Module]()
 
@@ -72,7 +72,9 @@ def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatc
     file = config.artifact(Cache(tmp_path), silent)
     (model,) = models
     assert file.facts["train_loss"] == losses[-1]
-    assert set(file.tensors) == {f"{WEIGHTS}{name}" for name in model.state_dict()}
+    assert set(file.tensors) == {f"{WEIGHTS}{name}" for name in model.state_dict()} | {LOSSES}
+    images_seen = [min(64 * (at + 1), config.images_seen) for at in range(len(losses))]
+    assert file.tensors[LOSSES].tolist() == [[seen, loss] for seen, loss in zip(images_seen, losses, strict=True)]
     x = torch.randn(3, 1, 32, 32)
     sigma = torch.tensor([0.1, 1.0, 10.0])
     with torch.no_grad():
