@@ -111,8 +111,9 @@ def numbers(name: str) -> dict[str, str]:
 def test_the_first_screen_equals_the_tables(name: str) -> None:
     n = numbers(name)
     screen = first_screen(name)
-    word = "to" if f"from {n['value_b']}" in screen else "and"  # where nothing is detected
-    change = f"{n['value_b']} {word} {n['value_a']}"
+    change = f"{n['value_b']} to {n['value_a']}"
+    word = "to" if f"from {change}" in screen else "and"  # where nothing is detected
+    change = change.replace("to", word)
     interval = f"{n['difference']}; {n['low']} to {n['high']}"
     with_best = ASKS[name] == "beta" and (table(name, "contrasts")["kind"] == "confirm").any()
     change += "." if with_best else f" (difference {interval}{n['lower']}; FD {n['fd_b']} {word} {n['fd_a']})"
