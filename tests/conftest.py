@@ -22,6 +22,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch):
     """The figures of reports are drawn but not laid out, which takes most of the time."""
     monkeypatch.setattr("reports.figures.svg", lambda drawing: "<svg/>")

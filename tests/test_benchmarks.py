@@ -40,16 +40,16 @@ def run_benchmarks(*words: str, **environment: str) -> str:
 
 @pytest.mark.release
 @pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "bench").glob("bench_*.py")))
-def test_each_file_of_benchmarks_runs_in_a_process_of_its_own(file: str) -> None:
+def test_each_file_of_benchmarks_runs_in_a_process_of_its_own(file: str):
     run_benchmarks("--benchmark-disable", f"bench/{file}")
 
 
-def test_a_sampler_of_two_evaluations_takes_half_as_many_steps() -> None:
+def test_a_sampler_of_two_evaluations_takes_half_as_many_steps():
     assert [len(of_sampler("x", "y", sampler)[0].sigmas(12)) for sampler in (Euler(0.0), Heun())] == [13, 7]
 
 
 @pytest.mark.slow(8)
-def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path) -> None:
+def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path):
     """As in a clone after `make quickstart`."""
     (tmp_path / "diffusers.py").write_text("raise ModuleNotFoundError(\"No module named 'diffusers'\")")
     words = ["--benchmark-disable", "-k", "loop_alone and (ddim or DDIM or eta)", "bench/bench_loop.py"]
@@ -58,7 +58,7 @@ def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path) ->
 
 
 @pytest.mark.slow(15)
-def test_a_users_sampler_and_network_are_timed_from_a_folder_of_theirs(tmp_path: Path) -> None:
+def test_a_users_sampler_and_network_are_timed_from_a_folder_of_theirs(tmp_path: Path):
     """Whatever else lies there: its `experiments` does not hide ours."""
     (tmp_path / "timed.py").write_text(MINE)
     (tmp_path / "experiments").mkdir()
@@ -75,7 +75,7 @@ def test_a_users_sampler_and_network_are_timed_from_a_folder_of_theirs(tmp_path:
     assert "verdict: Mine: wrong limit: " in done.stdout
 
 
-def test_rounds_alternate_and_a_job_that_fails_leaves_the_others() -> None:
+def test_rounds_alternate_and_a_job_that_fails_leaves_the_others():
     order = list[str]()
 
     def job(name: str, fails: bool = False) -> Job:

@@ -67,7 +67,7 @@ def count_waits(waits: Waits) -> int:
     return sum(n for where, n in places if "sampling.py" not in where)
 
 
-def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True) -> None:
+def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True):
     """`drawn`: from noise, of which a card has its own."""
     assert on_device.device.type == device and on_device.shape == here.shape and on_device.isfinite().all()
     if device == "sim" or not drawn:
@@ -77,7 +77,7 @@ def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float 
 class OfOthers(nn.Module):
     """A network of other people: z, time, labels."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.layer, self.classes = nn.Conv2d(1, 1, 3, padding=1), nn.Embedding(11, 1)
@@ -113,7 +113,7 @@ def draw(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tensor:  # n
 
 
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
-def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Waits) -> None:
+def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Waits):
     model = GaussianDenoiser()
     on_device = draw(model, device, sampler)
     looks = [where for reason, where in waits.elements() if reason == "number read"]
@@ -122,7 +122,7 @@ def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Wait
 
 
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
-def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits: Waits) -> None:
+def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits: Waits):
     x = 3 * torch.randn(70, *SHAPE, generator=torch.Generator().manual_seed(0))
     sigma, model = torch.logspace(-1.5, 1, 70), make().to(device)
     waits.clear()
@@ -133,7 +133,7 @@ def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
-def test_adapters(make: Callable[[Any], nn.Module], device: str) -> None:
+def test_adapters(make: Callable[[Any], nn.Module], device: str):
     network = OfOthers().to(device)
     here = draw(make(OfOthers()), "cpu")
     assert_alike(draw(make(lambda *inputs: network(*inputs)), device), here, device, 1e-3)  # a plain function
@@ -143,7 +143,7 @@ def test_adapters(make: Callable[[Any], nn.Module], device: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize("name", TRUNKS)
-def test_networks(name: str, parameterisation: str, device: str) -> None:
+def test_networks(name: str, parameterisation: str, device: str):
     images = torch.randn(66, *((2,) if name == "mlp" else SHAPE))
     outputs = list[Tensor]()
     for where in (device, "cpu"):
@@ -161,9 +161,7 @@ def test_networks(name: str, parameterisation: str, device: str) -> None:
     [*((name, {}) for name in WEIGHTINGS), ("karras", {"stratified": True, "stable_above": 2.0})],
     ids=[*WEIGHTINGS, "as in fast"],
 )
-def test_training_does_not_wait_within_fifty_steps(
-    weighting: str, options: dict[str, Any], device: str, waits: Waits
-) -> None:
+def test_training_does_not_wait_within_fifty_steps(weighting: str, options: dict[str, Any], device: str, waits: Waits):
     images = torch.randn(66, *SHAPE, generator=torch.Generator().manual_seed(0))
     for noise in NOISE_DISTRIBUTIONS.values() if weighting == "karras" else [NOISE_DISTRIBUTIONS["vp"]]:
         losses = list[Tensor]()
@@ -177,7 +175,7 @@ def test_training_does_not_wait_within_fifty_steps(
         assert_alike(*losses, device, 1e-3)
 
 
-def test_distances(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distances(device: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kernels, "CARD_BLOCK", 32)
     monkeypatch.setattr(kernels, "CPU_BLOCK", 50)
     rng, groups = np.random.default_rng(0), np.arange(40) % 7
@@ -198,7 +196,7 @@ def test_distances(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "natural"])
-def test_features(name: str, device: str) -> None:
+def test_features(name: str, device: str):
     on_device, here = (open_extractor(name, device=where)(DIGITS.pixels[:3])[0] for where in (device, "cpu"))
     assert_alike(on_device, here, device, drawn=False)
 
@@ -243,7 +241,7 @@ WAYS: dict[str, tuple[float, Callable[[str], Tensor], Callable[[str], Tensor]]] 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WAYS)
-def test_two_ways_to_the_same_numbers(name: str, device: str) -> None:
+def test_two_ways_to_the_same_numbers(name: str, device: str):
     if "compiled" in name and (device == "sim" or not can_compile(device)):
         pytest.skip("networks are compiled for a card by its compiler")
     limit, one, other = WAYS[name]
@@ -251,7 +249,7 @@ def test_two_ways_to_the_same_numbers(name: str, device: str) -> None:
 
 
 @pytest.mark.slow
-def test_ten_steps_of_both_loops_do_not_wait(device: str, waits: Waits) -> None:
+def test_ten_steps_of_both_loops_do_not_wait(device: str, waits: Waits):
     """On a card, PyTorch raises where one of them waits."""
     noise = BlockNoise(0, range(64), SHAPE, torch.device(device))
     training = train(network(device).train(), noise(), LogNormal(), n_images=1280, stratified=True, stable_above=2.0)
@@ -271,7 +269,7 @@ def test_ten_steps_of_both_loops_do_not_wait(device: str, waits: Waits) -> None:
 
 @pytest.mark.slow(20)
 @pytest.mark.usefixtures("drawn")
-def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch):
     one_of, resolve = machine.one_of, Machine.resolve
     allow = lambda name, value, names: value if value == device else one_of(name, value, names)  # noqa: E731
     by_default = lambda name, *more: replace(resolve("cpu", *more), device=device if name == "auto" else name)  # noqa: E731
@@ -290,7 +288,7 @@ def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytes
     assert ended.status == 0, ended.stderr
 
 
-def test_choices_on_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_choices_on_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Under a CUDA that only says that it is there."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     card = Machine.resolve("auto")
@@ -321,13 +319,13 @@ class Faulty(Euler):
         yield from map(self.change, super().run(*inputs))
 
 
-def take_another_generator(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+def take_another_generator(monkeypatch: pytest.MonkeyPatch, device: str):
     make = torch.Generator
     monkeypatch.setattr(seeded_noise.torch, "Generator", lambda device: make("cpu"))
     draw(GaussianDenoiser(), device)
 
 
-def take_a_host_tensor(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+def take_a_host_tensor(monkeypatch: pytest.MonkeyPatch, device: str):
     monkeypatch.setattr(kernels.Gaussian, "__call__", lambda self, block: block.squares * torch.ones(20, 1))
     ReferenceSet.of(torch.rand(20, 9, dtype=torch.float64).to(device))
 
@@ -349,12 +347,12 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch, str], Any]] = {
 @pytest.mark.parametrize("plant", FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_found(
     plant: Callable[[pytest.MonkeyPatch, str], Any], device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     with pytest.raises(RuntimeError, match=r"several devices|generator on cpu|same device|device type"):
         plant(monkeypatch, device)
 
 
-def test_waits_are_counted_where_they_are(device: str, waits: Waits) -> None:
+def test_waits_are_counted_where_they_are(device: str, waits: Waits):
     x = torch.arange(4.0, device=device)
     assert float(x.sum()) == 6 and len(x[x > 1]) == 2 and x.cpu().tolist() == [0, 1, 2, 3]
     with pytest.raises(TypeError, match="cpu"):

@@ -74,7 +74,7 @@ def shares() -> dict[str, list[Sequence[float]]]:
     return {"steps": steps, "kept": [over_networks(gains["better above"] / gains["network"])]}
 
 
-def test_shares_are_computed_from_the_tables() -> None:
+def test_shares_are_computed_from_the_tables():
     found = re.findall(r"(\d+) %(?: of the gain)? \((\d+) to (\d+)\)", TEXT + ARCHIVE)
     known = [share for part in shares().values() for share in part]
     for text in found:
@@ -82,14 +82,14 @@ def test_shares_are_computed_from_the_tables() -> None:
     assert len(found) == len(known)
 
 
-def test_sections_have_an_answer_a_figure_and_what_would_change_it() -> None:
+def test_sections_have_an_answer_a_figure_and_what_would_change_it():
     assert len(SECTIONS) == 4
     for section in SECTIONS:
         assert re.search(r"^\*\*", section, re.MULTILINE) and "![" in section and "| --- |" in section
         assert "Where it differs:" in section and "What would change our mind:" in section
 
 
-def test_each_default_has_a_thread_and_an_interval_or_none_at_all() -> None:
+def test_each_default_has_a_thread_and_an_interval_or_none_at_all():
     assert len(ARGUMENTS) == 10
     for row in ARGUMENTS:
         threads, said = row.split(" | ")[2], row.split(" | ")[4]
@@ -97,7 +97,7 @@ def test_each_default_has_a_thread_and_an_interval_or_none_at_all() -> None:
         assert (INTERVAL.search(said) and "reports/published/" in said) or said == "Not run |"
 
 
-def test_the_tables_are_made_from_the_published_results() -> None:
+def test_the_tables_are_made_from_the_published_results():
     spec = importlib.util.spec_from_file_location("figures_of_findings", ROOT / "docs" / "figures.py")
     assert spec and spec.loader
     figures = importlib.util.module_from_spec(spec)
@@ -110,7 +110,7 @@ def test_the_tables_are_made_from_the_published_results() -> None:
     [*SECTIONS, ARCHIVE, *filter(INTERVAL.search, ARGUMENTS)],
     ids=lambda section: section.splitlines()[0][:40],
 )
-def test_every_interval_stands_in_a_report_of_its_section(section: str) -> None:
+def test_every_interval_stands_in_a_report_of_its_section(section: str):
     rows = published(section)
     for text in INTERVAL.findall(section):
         printed = [float(number.replace("−", "-").replace(",", "")) for number in text]
@@ -118,7 +118,7 @@ def test_every_interval_stands_in_a_report_of_its_section(section: str) -> None:
         assert (np.abs(rows - printed) <= half).all(axis=1).any(), f"{text} is in no table"
 
 
-def test_my_fid_says_what_its_program_measured() -> None:
+def test_my_fid_says_what_its_program_measured():
     page = (ROOT / "docs" / "my-fid.md").read_text(encoding="utf-8")
     rows = pd.read_csv(ROOT / "docs" / "data" / "my_fid.csv")[["fd", "low", "high"]].to_numpy()
     said = INTERVAL.findall(page)

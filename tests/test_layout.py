@@ -51,7 +51,7 @@ def layer(module: str) -> int:
     return next((place for place, names in enumerate(LAYERS) if name in names), len(LAYERS))
 
 
-def test_imports_form_no_cycle_and_the_engine_has_at_most_nine_floors() -> None:
+def test_imports_form_no_cycle_and_the_engine_has_at_most_nine_floors():
     """Imports for types count, and sub-folders too."""
     packages = {name for name, path in modules().items() if path.name == "__init__.py"}
     graph = {name: uses - packages for name, uses in imports().items() if name not in packages}
@@ -62,13 +62,13 @@ def test_imports_form_no_cycle_and_the_engine_has_at_most_nine_floors() -> None:
     assert 1 < max(floors.values()) <= 9, max(floors, key=lambda name: floors[name])
 
 
-def test_the_core_stands_alone_and_reports_but_for_the_edge_of_a_program() -> None:
+def test_the_core_stands_alone_and_reports_but_for_the_edge_of_a_program():
     known = {name: uses for name, uses in imports().items() if not name.startswith("experiments")}
     found = {(name, use) for name, uses in known.items() for use in uses if use.split(".")[0] != name.split(".")[0]}
     assert found == {("reports.__main__", "experiments.entrypoint")}
 
 
-def test_one_module_of_experiments_knows_reports_but_for_types_and_the_words_of_tables() -> None:
+def test_one_module_of_experiments_knows_reports_but_for_types_and_the_words_of_tables():
     uses = imports(types=False)
     assert not uses["reports.schema"]  # so that anyone may import it
     others = {name: used - {"reports.schema"} for name, used in uses.items()}
@@ -76,14 +76,14 @@ def test_one_module_of_experiments_knows_reports_but_for_types_and_the_words_of_
     assert {name for name in known if name.startswith("experiments")} == {"experiments.run.result_folder"}
 
 
-def test_layers_of_experiments_point_one_way() -> None:
+def test_layers_of_experiments_point_one_way():
     pairs = [(name, use) for name, uses in imports().items() for use in uses]
     inside = [pair for pair in pairs if all(name.startswith("experiments.") for name in pair)]
     assert not [f"{name} -> {use}" for name, use in inside if layer(use) > layer(name)]
 
 
 @pytest.mark.slow
-def test_the_example_of_readme_imports_the_nine_files_that_are_the_method() -> None:
+def test_the_example_of_readme_imports_the_nine_files_that_are_the_method():
     lines = (ROOT / "diffusion_core" / "__init__.py").read_text().partition("nine files")[2].partition("contract")[0]
     named = {match.replace("/", ".") for match in re.findall(r"^    ([\w/]+)\.py ", lines, re.MULTILINE)}
     code = "import sys; from diffusion_core import Euler, LogNormal, build, geometric, sample, train; build('small'); "
@@ -93,7 +93,7 @@ def test_the_example_of_readme_imports_the_nine_files_that_are_the_method() -> N
     assert len(named) == 9 and {f"diffusion_core.{name}" for name in named} <= {*done.stdout.split()}
 
 
-def test_conformance_needs_the_core_and_two_modules_of_users() -> None:
+def test_conformance_needs_the_core_and_two_modules_of_users():
     parts = {name: uses for name, uses in imports().items() if f"{name}.".startswith("experiments.conformance.")}
     outside = {use for uses in parts.values() for use in uses if not use.startswith(("diffusion_core.", *parts))}
     assert outside == {"experiments.user.imports", "experiments.user.parsing"}
@@ -108,13 +108,13 @@ def test_conformance_needs_the_core_and_two_modules_of_users() -> None:
     ("experiments.scoring.command", "torch pandas scipy"),
     *((f"experiments.{name}", "torch numpy pandas scipy") for name in QUESTIONS),
 ])  # fmt: skip
-def test_heavy_packages_stay_out(packages: str, forbidden: str) -> None:
+def test_heavy_packages_stay_out(packages: str, forbidden: str):
     code = f"import sys, {packages}; print(sorted({{*{forbidden.split()}}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_tests_and_benchmarks_are_told_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_and_benchmarks_are_told_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     ignored = request.config.hook.pytest_ignore_collect
     for benchmark, wanted, unwanted in ((False, "tests", "bench"), (True, "bench", "tests")):
         monkeypatch.setattr(request.config.option, "benchmark", benchmark)

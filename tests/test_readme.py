@@ -59,14 +59,14 @@ EXAMPLES = [NOTEBOOK, *(block for block in blocks("python") if not block.startsw
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", EXAMPLES, ids=lambda code: code.splitlines()[0][:40])
-def test_python_examples_run(code: str, tmp_path: Path) -> None:
+def test_python_examples_run(code: str, tmp_path: Path):
     for many, few in FEWER_IMAGES.items():  # otherwise as it stands
         code = code.replace(many, few)
     done = warm.run("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_notebook_is_readmes_example_with_its_output() -> None:
+def test_the_notebook_is_readmes_example_with_its_output():
     (readme,) = (block for block in EXAMPLES[1:] if "load, sample, train\n\ntorch.manual_seed" in block)
     assert {*readme.splitlines()[4:10]} <= {*NOTEBOOK.splitlines()}
     outputs = [output for cell in CELLS for output in cell.get("outputs", ())]
@@ -76,7 +76,7 @@ def test_the_notebook_is_readmes_example_with_its_output() -> None:
 
 
 @pytest.mark.slow(20)
-def test_the_table_of_my_fid_is_of_its_program(tmp_path: Path) -> None:
+def test_the_table_of_my_fid_is_of_its_program(tmp_path: Path):
     code = (ROOT / "docs" / "my_fid.py").read_text(encoding="utf-8").replace("N_SAMPLES = 500", "N_SAMPLES = 40")
     for many, few in FEWER_IMAGES.items():
         assert many in code
@@ -100,7 +100,7 @@ sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=Sum
 
 
 @pytest.mark.slow
-def test_the_recipe_for_tensorboard_writes_losses_and_scores(tmp_path: Path) -> None:
+def test_the_recipe_for_tensorboard_writes_losses_and_scores(tmp_path: Path):
     """With a stand-in, since no extra brings tensorboard."""
     (code,) = (block for block in blocks("python") if block.startswith(BOARD))
     assert len(code.splitlines()) <= 14
@@ -115,7 +115,7 @@ def test_the_recipe_for_tensorboard_writes_losses_and_scores(tmp_path: Path) -> 
 
 
 @pytest.mark.slow(15)
-def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path) -> None:
+def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path):
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     pytest.importorskip("efficientnet_lite_pytorch", reason="its package is not installed (extra `natural`)")
     shutil.copy(SHOWN / "test_pipeline.py", tmp_path)
@@ -126,7 +126,7 @@ def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path) -> None:
     assert "".join(said) in page
 
 
-def test_workflows_run_these_tests() -> None:
+def test_workflows_run_these_tests():
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra `peers`)")
     workflow = yaml.safe_load((SHOWN / "harmless.yml").read_text())
     steps = workflow["jobs"]["harmless"]["steps"]
@@ -141,7 +141,7 @@ IMPORT = r"(?:^|`)[ \t>]*((?:from [\w.]+ )?import [\w, ]+)(?:`|$)"
 @pytest.mark.parametrize(
     "line", sorted({line for text in DOCUMENTS.values() for line in re.findall(IMPORT, text, re.MULTILINE)})
 )
-def test_what_is_imported_exists(line: str) -> None:
+def test_what_is_imported_exists(line: str):
     exec(line, {})
 
 
@@ -152,7 +152,7 @@ PARSED: dict[str, type] = {
 }  # fmt: skip
 
 
-def test_every_command_is_known(tmp_path: Path) -> None:
+def test_every_command_is_known(tmp_path: Path):
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     seen = set()
@@ -179,13 +179,13 @@ def test_every_command_is_known(tmp_path: Path) -> None:
     assert seen == {"make", "pip", "python", "pytest"}
 
 
-def test_every_name_that_can_be_typed_stands_in_the_documentation() -> None:
+def test_every_name_that_can_be_typed_stands_in_the_documentation():
     text = DOCUMENTS[ROOT / "docs" / "sweeps.md"].split("## Names you can type")[1]
     names = [*NOISE_DISTRIBUTIONS, *SCHEDULES, *SAMPLERS, *WEIGHTINGS, *PARAMETERISATIONS, *RECIPES]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
-def test_the_console_command_is_installed() -> None:
+def test_the_console_command_is_installed():
     sigmabench = Path(sys.executable).with_name("sigmabench")
     done = subprocess.run([str(sigmabench), "beta", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: sigmabench beta")
@@ -193,7 +193,7 @@ def test_the_console_command_is_installed() -> None:
 
 
 @pytest.mark.slow(5)
-def test_the_console_command_works_beside_a_folder_called_experiments(tmp_path: Path) -> None:
+def test_the_console_command_works_beside_a_folder_called_experiments(tmp_path: Path):
     """`python -m experiments` finds that folder; the pages that are read first say what to type."""
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "__init__.py").touch()
@@ -206,7 +206,7 @@ def test_the_console_command_works_beside_a_folder_called_experiments(tmp_path: 
         assert re.search(r"called\s`experiments`", DOCUMENTS[ROOT / name])
 
 
-def test_what_is_read_first_is_short() -> None:
+def test_what_is_read_first_is_short():
     assert [name for name, lines in LONGEST.items() if len(DOCUMENTS[ROOT / name].splitlines()) > lines] == []
 
 
@@ -223,7 +223,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow(40)
-def test_smoke_then_report(quickstart: Path) -> None:
+def test_smoke_then_report(quickstart: Path):
     """The README's own lines, run one after the other in an empty folder."""
     shown = [command for place, command in enumerate(commands()) if command not in commands()[:place]]
     wanted = [c for c in shown if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
@@ -251,7 +251,7 @@ def test_smoke_then_report(quickstart: Path) -> None:
     assert "Trained on wide noise" in report and "heun" in report and "A/A test" in report
 
 
-def write_parts(folder: Path, right: str = "", wrong: str = "") -> None:
+def write_parts(folder: Path, right: str = "", wrong: str = ""):
     """The files that show parts of one's own, with a text in place of another, and the images that one makes."""
     for file in SHOWN.glob("my_*.py"):
         (folder / file.name).write_text(file.read_text().replace(right, wrong))
@@ -269,7 +269,7 @@ PARTS = {  # part -> what is changed in its file, so that the error of its row i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_of_ones_own_is_typed_as_the_table_says_and_a_wrong_one_is_refused(part: str, tmp_path: Path) -> None:
+def test_a_part_of_ones_own_is_typed_as_the_table_says_and_a_wrong_one_is_refused(part: str, tmp_path: Path):
     right, wrong, option = PARTS[part]
     (row,) = re.findall(rf"^\| {part} \|.+`(.+)` \| `(.+)` \|$", DOCUMENTS[ROOT / "docs" / "sweeps.md"], re.MULTILINE)
     (name, *words), error = shlex.split(row[0]), row[1]
@@ -284,7 +284,7 @@ def test_a_part_of_ones_own_is_typed_as_the_table_says_and_a_wrong_one_is_refuse
 
 @pytest.mark.slow(30)
 @pytest.mark.usefixtures("drawn")
-def test_two_workers_give_the_values_of_the_smoke_run_to_the_last_bit(quickstart: Path, tmp_path: Path) -> None:
+def test_two_workers_give_the_values_of_the_smoke_run_to_the_last_bit(quickstart: Path, tmp_path: Path):
     """The workers find one network and make the others."""
     first = sorted((quickstart / "runs" / "store" / "networks").iterdir())[0]
     (tmp_path / "store" / "networks").mkdir(parents=True)
@@ -301,7 +301,7 @@ def test_two_workers_give_the_values_of_the_smoke_run_to_the_last_bit(quickstart
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_to_files_and_headings(path: Path) -> None:
+def test_links_lead_to_files_and_headings(path: Path):
     links = re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", DOCUMENTS[path])
     links += [(file, "") for file in re.findall(r'src="([^"]+)"', DOCUMENTS[path])]
     assert links
@@ -313,13 +313,13 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_python_md_names_every_column_of_table_csv() -> None:
+def test_python_md_names_every_column_of_table_csv():
     section = DOCUMENTS[ROOT / "docs" / "python.md"].split("## The columns of `table.csv`")[1].split("\n## ")[0]
     named = set(re.findall(r"`(\w+)`", section))
     assert {*all_columns(TABLES["table.csv"])} <= named
 
 
-def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables() -> None:
+def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables():
     screen = " ".join(DOCUMENTS[ROOT / "README.md"].split("```sh")[0].split())
     report = ROOT / "reports" / "published" / "beta-digits"
     tables = [pd.read_csv(path) for name in ("table", "floors") for path in report.glob(f"{name}.csv*")]
@@ -330,7 +330,7 @@ def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables() -
     assert len(named) >= 6 and {*named} <= known
 
 
-def test_commands_in_the_tables_of_the_readme_are_known() -> None:
+def test_commands_in_the_tables_of_the_readme_are_known():
     typed = re.findall(r"\| `python -m experiments ([^`]+)` \|", DOCUMENTS[ROOT / "README.md"])
     assert len(typed) == 4
     for command in typed:

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.release
-def test_what_runs_on_a_card_runs_on_the_simulated_device() -> None:
+def test_what_runs_on_a_card_runs_on_the_simulated_device():
     words = ["-m", "pytest", "tests/test_devices.py", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
     ended = subprocess.run([sys.executable, *words], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert ended.returncode == 0 and " passed" in ended.stdout, ended.stdout[-4000:]

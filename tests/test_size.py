@@ -67,7 +67,7 @@ def find_room(path: str) -> str:
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_the_repository_grows_only_by_a_commit_that_says_what_for(name: str, sizes: dict[str, int]) -> None:
+def test_the_repository_grows_only_by_a_commit_that_says_what_for(name: str, sizes: dict[str, int]):
     assert sizes[name] <= LIMITS[name], f"{name}: {sizes[name]:,}, above the limit"
     assert sizes[name] >= (1 - SLACK) * LIMITS[name], f"{name}: it fell to {sizes[name]:,}; lower the limit"
 
@@ -80,5 +80,5 @@ def test_the_repository_grows_only_by_a_commit_that_says_what_for(name: str, siz
     ('é = f"""{a} of\n{b:.{c - 1}f}""" f"{d!r}" "e"\nf = 1\n', "é = '' a b c - 1 d f = 1"),  # columns of é are bytes
     ("a = f\"{'-'.join([f'{b}s' for b in c])}\"\n", "a = '' '-' . join ( [ '' b for b in c ] )"),
 ], ids=["layout", "packed", "spread", "f-string", "nested f-string"])  # fmt: skip
-def test_tokens_are_counted_alike_by_every_python(text: str, tokens: str) -> None:
+def test_tokens_are_counted_alike_by_every_python(text: str, tokens: str):
     assert count_tokens(text) == len(tokens.split())

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.release
-def test_the_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
+def test_the_wheel_runs_in_an_empty_folder(tmp_path: Path):
     empty, home, wheels, venv = (tmp_path / name for name in ("empty", "home", "wheels", "venv"))
 
     def run(*words: str | Path, where: Path = empty) -> str:

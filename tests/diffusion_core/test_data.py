@@ -20,7 +20,7 @@ from diffusion_core.data.load import (
 )
 
 
-def test_mnist5k_is_5000_padded_standardised_digits() -> None:
+def test_mnist5k_is_5000_padded_standardised_digits():
     images = load("mnist5k")
     assert images.pixels.shape == (5000, 1, 32, 32) and images.shape == (1, 32, 32)
     assert images.labels.bincount().tolist() == [500] * 10
@@ -31,32 +31,32 @@ def test_mnist5k_is_5000_padded_standardised_digits() -> None:
     assert torch.equal(images.to_pixels(x), images.pixels)
 
 
-def test_a_data_set_is_shown_in_one_line() -> None:
+def test_a_data_set_is_shown_in_one_line():
     images = load("mnist5k")
     assert repr(images) == "Images('mnist5k', 5000 x 1x32x32, 10 classes, mean 25.6, std 70.3)"
     one = Images("mine", images.pixels[:3], torch.zeros(3, dtype=torch.int64), mean=40.0, std=60.0)
     assert repr(one) == "Images('mine', 3 x 1x32x32, 1 class, mean 40.0, std 60.0)"
 
 
-def test_to_pixels_rounds_and_clips() -> None:
+def test_to_pixels_rounds_and_clips():
     images = Images("two", torch.tensor([0, 200], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2), 100.0, 100.0)
     x = torch.tensor([-9.0, -0.996, 0.0, 1.0, 9.0]).view(-1, 1, 1, 1)
     assert images.to_pixels(x).flatten().tolist() == [0, 0, 100, 200, 255]
 
 
 @pytest.mark.parametrize("name", ["imagenet", "folder:", "folder", "imagenet@0123456789ab", "mnist@x"])
-def test_unknown_name_lists_the_names(name: str) -> None:
+def test_unknown_name_lists_the_names(name: str):
     message = f"data='{name}': unknown data set; the names are mnist5k, .*, folder:PATH, npz"
     with pytest.raises(ValueError, match=message):
         load(name)
 
 
-def test_every_name_passes_the_check_without_its_files() -> None:
+def test_every_name_passes_the_check_without_its_files():
     for name in (*DATA_SETS, "mnist@0123456789ab", "folder:no/such", "npz:no.npz", "folder:a b@0123456789ab"):
         check_name(name)
 
 
-def test_embedded_digits_are_those_that_everybody_has() -> None:
+def test_embedded_digits_are_those_that_everybody_has():
     assert resolve("mnist5k") == "mnist5k"
     check_content(load("mnist5k"))
 
@@ -71,7 +71,7 @@ def test_embedded_digits_are_those_that_everybody_has() -> None:
 )
 def test_failed_download_says_what_to_do(
     name: str, source: tuple[type, str, object], by_hand: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(*source)
     with pytest.raises(ValueError, match=f"^data='{name}': its files could not be downloaded \\(") as caught:
         load(name, root=tmp_path)
@@ -80,7 +80,7 @@ def test_failed_download_says_what_to_do(
 
 
 @pytest.mark.parametrize("name, folder", [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
-def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path) -> None:
+def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path):
     raw = tmp_path / folder / "raw"
     raw.mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -108,7 +108,7 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
         load(resolved, root=tmp_path)
 
 
-def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     generator = np.random.default_rng(0)
@@ -134,13 +134,13 @@ def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"std": 0.0}, "images that are all alike"),
     ],
 )
-def test_bad_images_are_named(change: dict[str, Any], message: str) -> None:
+def test_bad_images_are_named(change: dict[str, Any], message: str):
     right = {"pixels": torch.zeros(3, 1, 2, 2, dtype=torch.uint8), "labels": torch.zeros(3, dtype=torch.int64)}
     with pytest.raises(ValueError, match=message):
         Images("bad", **({"mean": 0.0, "std": 1.0} | right | change))
 
 
-def test_some_images_must_stay_for_training() -> None:
+def test_some_images_must_stay_for_training():
     images = Images("three", torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3), 0.0, 1.0)
     assert images.n_training(2) == 1
     with pytest.raises(ValueError, match="held_out=3: data='three' has 3 images"):

@@ -64,7 +64,7 @@ def encoded(pixels: Array, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def test_folder_is_sorted_labelled_by_subfolder_and_padded(tmp_path: Path) -> None:
+def test_folder_is_sorted_labelled_by_subfolder_and_padded(tmp_path: Path):
     files = dict(zip(["b/9.png", "a/x/2.PNG", "b/10.bmp", "a/1.png"], GREY, strict=True))
     hidden = {".thumbnails/1.png": GREY[0, :5, :5], "a/.notes.txt": b"not an image"}
     pixels, labels = in_files(load(given(tmp_path, "folder:", files | hidden)))
@@ -83,7 +83,7 @@ FILES: dict[str, Any] = {  # names, with what Pillow is told to write them
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_of_a_folder_is_read_and_links_are_followed(name: str, tmp_path: Path) -> None:
+def test_every_file_of_a_folder_is_read_and_links_are_followed(name: str, tmp_path: Path):
     save(tmp_path / "set/a/1.png", GREY[0])
     save(tmp_path / "elsewhere" / name, GREY[1], **FILES[name])
     (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
@@ -91,7 +91,7 @@ def test_every_file_of_a_folder_is_read_and_links_are_followed(name: str, tmp_pa
     assert labels == [0, 1] and (pixels == padded(GREY[:2])).all()
 
 
-def test_one_coloured_image_makes_all_rgb(tmp_path: Path) -> None:
+def test_one_coloured_image_makes_all_rgb(tmp_path: Path):
     grey = RGB[..., [0, 0, 0]]
     name = given(tmp_path, "folder:", {"1.png": grey[0, :, :, 0], "2.png": grey[1]})
     assert load(name).shape == (1, 32, 32)
@@ -101,7 +101,7 @@ def test_one_coloured_image_makes_all_rgb(tmp_path: Path) -> None:
     assert images.shape == (3, 32, 32) and (in_files(images)[0][0] == grey[0, :, :, 0]).all()
 
 
-def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+def test_transparent_pixels_are_black(tmp_path: Path):
     opaque = np.repeat(np.uint8([0, 1]), 512).reshape(32, 32, 1)
     name = given(tmp_path, "folder:", {"1.png": np.dstack([RGB[0], 255 * opaque])})
     with pytest.warns(UserWarning, match="1 of 1 images of .* have transparent pixels, which are laid over black"):
@@ -109,7 +109,7 @@ def test_transparent_pixels_are_black(tmp_path: Path) -> None:
     assert (pixels == RGB[0] * opaque).all()
 
 
-def test_large_images_are_reduced_without_aliasing(tmp_path: Path) -> None:
+def test_large_images_are_reduced_without_aliasing(tmp_path: Path):
     stripes = np.zeros((2, 256, 256), dtype=np.uint8)
     stripes[0, :, ::2] = 255  # the finest there are: what is left of them after reduction is aliasing
     stripes[1, :128] = 255
@@ -124,7 +124,7 @@ def test_large_images_are_reduced_without_aliasing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [8, 28, 48, 64])
-def test_a_size_in_the_name_is_the_size_of_the_images(side: int, tmp_path: Path) -> None:
+def test_a_size_in_the_name_is_the_size_of_the_images(side: int, tmp_path: Path):
     """Larger images are reduced to it, as Pillow does it, and smaller ones are padded."""
     large = GREY[0].repeat(4, 0).repeat(4, 1)[:96, :96]
     reduced = np.asarray(Image.fromarray(large).resize((side, side), Image.Resampling.BICUBIC))
@@ -155,7 +155,7 @@ ARCHIVES: list[tuple[dict[str, Any], Array, list[int]]] = [  # arrays of a file,
 
 
 @pytest.mark.parametrize("arrays, images, labels", ARCHIVES)
-def test_images_and_labels_of_npz(arrays: dict[str, Any], images: Array, labels: list[int], tmp_path: Path) -> None:
+def test_images_and_labels_of_npz(arrays: dict[str, Any], images: Array, labels: list[int], tmp_path: Path):
     pixels, numbers = in_files(load(given(tmp_path, "npz:x.npz", arrays)))
     assert (pixels == images).all() and numbers == labels
 
@@ -176,12 +176,12 @@ WARNED: dict[str, Any] = {  # a name -> what the warning says (a pattern) -> the
 
 
 @cells(WARNED)
-def test_lost_labels_and_uneven_scales_are_warned_of(row: str, cell: str, tmp_path: Path) -> None:
+def test_lost_labels_and_uneven_scales_are_warned_of(row: str, cell: str, tmp_path: Path):
     with pytest.warns(UserWarning, match=cell):
         load(given(tmp_path, row, WARNED[row][cell]))
 
 
-def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_path: Path) -> None:
+def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_path: Path):
     classes = np.arange(10, dtype=np.uint8).repeat(40)
     pixels = np.full((8, 8, 400), 20 * classes).T
     images = load(given(tmp_path, "npz8:x.npz", {"images": pixels, "labels": classes.astype(np.int64)}))
@@ -191,12 +191,12 @@ def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_pat
         assert (part.bincount(minlength=10) >= 3).all()
 
 
-def test_the_random_order_is_the_same_everywhere() -> None:
+def test_the_random_order_is_the_same_everywhere():
     assert random_order(12).tolist() == [9, 3, 0, 11, 6, 8, 1, 2, 4, 7, 5, 10]
     assert sorted(random_order(1000)) == list(range(1000)) and random_order(1).tolist() == [0]
 
 
-def test_fingerprint_names_the_pixels_and_labels_and_nothing_else(tmp_path: Path) -> None:
+def test_fingerprint_names_the_pixels_and_labels_and_nothing_else(tmp_path: Path):
     folder = given(tmp_path, "folder:set", {f"{index}.png": pixels for index, pixels in enumerate(GREY)})
     resolved = resolve(folder)
     assert re.fullmatch(re.escape(folder) + "@[0-9a-f]{12}", resolved)
@@ -207,14 +207,14 @@ def test_fingerprint_names_the_pixels_and_labels_and_nothing_else(tmp_path: Path
     assert resolve(given(tmp_path, "npz:x.npz", {"images": GREY, "labels": range(4)}))[-12:] != resolved[-12:]
 
 
-def test_changed_files_are_noticed(tmp_path: Path) -> None:
+def test_changed_files_are_noticed(tmp_path: Path):
     resolved, now = (resolve(given(tmp_path, "npz:x.npz", {"images": images})) for images in (GREY, GREY[::-1]))
     for call in (load, resolve):
         with pytest.raises(ValueError, match=r"x\.npz has changed since .* its fingerprint is now " + now[-12:]):
             call(resolved)
 
 
-def test_data_without_a_test_split_are_said(tmp_path: Path) -> None:
+def test_data_without_a_test_split_are_said(tmp_path: Path):
     for name in ("mnist5k", f"npz:{tmp_path}"):
         with pytest.raises(ValueError, match=f"data='{name}' has no test split; data='mnist' has one"):
             load(name, train=False)
@@ -223,7 +223,7 @@ def test_data_without_a_test_split_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
-def test_jpegs_that_are_cut_short_but_have_an_end_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+def test_jpegs_that_are_cut_short_but_have_an_end_are_refused(options: dict[str, Any], tmp_path: Path):
     pixels = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     whole = encoded(pixels, "jpeg", **options)
     given(tmp_path, ":a.jpg", whole)
@@ -291,7 +291,7 @@ REFUSED: dict[str, Any] = {  # a name -> what the error says -> the content of t
 
 
 @cells(REFUSED)
-def test_bad_data_are_named(row: str, cell: str, tmp_path: Path) -> None:
+def test_bad_data_are_named(row: str, cell: str, tmp_path: Path):
     data = given(tmp_path, row, REFUSED[row][cell])
     with pytest.raises(ValueError, match=re.escape(cell)) as caught:
         load(data)
@@ -299,7 +299,7 @@ def test_bad_data_are_named(row: str, cell: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
-def test_images_are_turned_as_their_exif_data_say(mode: str, tmp_path: Path) -> None:
+def test_images_are_turned_as_their_exif_data_say(mode: str, tmp_path: Path):
     pixels, exif = np.arange(12, dtype=np.uint8).reshape(3, 4), Image.Exif()
     for orientation, turned in ((1, pixels), (3, pixels[::-1, ::-1]), (5, pixels.T), (6, pixels[::-1].T)):
         exif[0x0112] = orientation
@@ -307,7 +307,7 @@ def test_images_are_turned_as_their_exif_data_say(mode: str, tmp_path: Path) -> 
         assert (read_image(tmp_path, "a.png")[0][..., 0] == turned).all()
 
 
-def test_latents_are_standardised_as_a_whole_and_restored(tmp_path: Path) -> None:
+def test_latents_are_standardised_as_a_whole_and_restored(tmp_path: Path):
     data = load(given(tmp_path, "latents:a.npy", LATENTS.astype(np.float64)))
     assert isinstance(data, Values) and not data.are_points
     assert data.shape == (4, 3, 3) and len(data) == 40 and not data.labels.any()
@@ -318,7 +318,7 @@ def test_latents_are_standardised_as_a_whole_and_restored(tmp_path: Path) -> Non
         data.decode(data.standardised())
 
 
-def test_points_are_shown_as_they_are_and_compared_in_their_own_deviations(tmp_path: Path) -> None:
+def test_points_are_shown_as_they_are_and_compared_in_their_own_deviations(tmp_path: Path):
     data = load(given(tmp_path, "points:p.npy", POINTS * np.float32([1, 5])))  # a warning would be an error
     assert isinstance(data, Values)
     assert_close(data.decode(data.standardised()), data.values)
@@ -327,7 +327,7 @@ def test_points_are_shown_as_they_are_and_compared_in_their_own_deviations(tmp_p
     assert_close(features.std(dim=0, correction=0), torch.ones(2))
 
 
-def test_labels_move_with_their_latents_and_a_name_holds_the_content(tmp_path: Path) -> None:
+def test_labels_move_with_their_latents_and_a_name_holds_the_content(tmp_path: Path):
     names = []
     for labels in (range(40), range(39, -1, -1)):
         name = resolve(given(tmp_path, "latents:a.npz", {"anything": LATENTS, "labels": labels}))

@@ -21,7 +21,7 @@ from diffusion_core.training import WEIGHTINGS, StableTargets, TrainingStep, lr_
 class Recorder(nn.Module):
     """eps = gain * x, and a record of the images seen (told apart by their mean, as sigma is next to nothing)."""
 
-    def __init__(self, gain: float = 1.0) -> None:
+    def __init__(self, gain: float = 1.0):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(gain))
         self.seen: list[float] = []
@@ -60,7 +60,7 @@ def small(seed: int = 0) -> nn.Module:
     return build("small")
 
 
-def test_every_image_is_visited_once_an_epoch() -> None:
+def test_every_image_is_visited_once_an_epoch():
     model = Recorder()
     run(model, numbered(10), noise=QUIET, n_images=30, batch_size=4)
     epochs = np.rint(model.seen).astype(int).reshape(3, 10)
@@ -68,7 +68,7 @@ def test_every_image_is_visited_once_an_epoch() -> None:
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3, "each epoch has an order of its own"
 
 
-def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_state_is_touched() -> None:
+def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_state_is_touched():
     model, before = Recorder(9.0), torch.get_rng_state()
     steps = run(model, numbered(3), noise=QUIET, n_images=20, batch_size=8)
     assert torch.equal(torch.get_rng_state(), before)
@@ -78,7 +78,7 @@ def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_
     assert sorted(np.rint(model.seen[:3])) == sorted(np.rint(model.seen[3:6])) == [0, 1, 2]
 
 
-def test_averages_match_a_numpy_loop() -> None:
+def test_averages_match_a_numpy_loop():
     model, last = Recorder(gain=0.5), Recorder(gain=0.5)
     for each, decay in ((model, 0.8), (last, 0.0)):
         run(each, numbered(4), noise=QUIET, n_images=120, batch_size=4, ema_decay=decay, lr=0.05, warmup_images=20)
@@ -93,7 +93,7 @@ def test_averages_match_a_numpy_loop() -> None:
     assert abs(final - last.gain.item()) > 1e-4, "the average differs from the last weights"
 
 
-def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_others() -> None:
+def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_others():
     def weights(**changes: Any) -> Tensor:
         model = small()
         run(model, smooth(), n_images=64, precision="bf16", **changes)
@@ -112,7 +112,7 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 )  # fmt: skip
 def test_every_network_and_every_parameterisation_learns(
     name: str, parameterisation: str, side: int, n_images: int, weighting: str
-) -> None:
+):
     torch.manual_seed(0)
     model = build(name, parameterisation=parameterisation)
     model.fit(smooth(side))
@@ -121,7 +121,7 @@ def test_every_network_and_every_parameterisation_learns(
     assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:3])
 
 
-def test_a_network_that_needs_fit_is_not_trained_without_it() -> None:
+def test_a_network_that_needs_fit_is_not_trained_without_it():
     model, loaded = (build("small", parameterisation="mixture-input") for _ in range(2))
     with pytest.raises(ValueError, match=r"^model: call model.fit\(images\) first"):
         run(model, smooth())
@@ -131,7 +131,7 @@ def test_a_network_that_needs_fit_is_not_trained_without_it() -> None:
         assert len(run(network, smooth(), n_images=4, batch_size=4)) == 1
 
 
-def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:
+def test_stratified_batches_hold_one_noise_level_of_each_stratum():
     def strata(stratified: bool) -> list[list[int]]:
         model, law = Recorder(), LogUniform(1e-2, 1e2)
         run(model, numbered(4), noise=law, n_images=40, batch_size=16, stratified=stratified)
@@ -144,7 +144,7 @@ def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:
     assert all(seen != even for seen, even in zip(strata(stratified=False), one_each, strict=True))
 
 
-def test_the_loss_of_an_untrained_network_is_the_closed_form() -> None:
+def test_the_loss_of_an_untrained_network_is_the_closed_form():
     """With F = 0 on unit Gaussian data the error of eps is 1 / (1 + sigma^2), and the Karras weight makes it 1."""
     images = torch.randn(64, 1, 32, 32, generator=torch.Generator().manual_seed(5))
     (step,) = run(small(), images, weighting="karras", noise=LogUniform(2.0, 2.0001), n_images=64, batch_size=64)
@@ -162,14 +162,14 @@ ON_X0: dict[str, Callable[[float], float]] = {
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_weightings_are_the_papers_weights_on_the_error_of_x0(weighting: str) -> None:
+def test_weightings_are_the_papers_weights_on_the_error_of_x0(weighting: str):
     """The error of x0 is sigma times that of eps, so a weight on the former is sigma^2 times it on the latter."""
     sigma = torch.logspace(-2, 2, 9, dtype=torch.float64)
     by_hand = [level**2 * ON_X0[weighting](1 / level**2) for level in sigma.tolist()]
     assert WEIGHTINGS[weighting](sigma).tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
-def test_bf16_loss_is_close_to_fp32_but_not_the_same() -> None:
+def test_bf16_loss_is_close_to_fp32_but_not_the_same():
     wide, narrow = (
         np.array([step.loss.item() for step in run(small(), smooth(), n_images=160, precision=precision)])
         for precision in ("fp32", "bf16")
@@ -178,7 +178,7 @@ def test_bf16_loss_is_close_to_fp32_but_not_the_same() -> None:
     assert not np.array_equal(narrow, wide)
 
 
-def test_learning_rate_rises_and_falls_in_straight_lines() -> None:
+def test_learning_rate_rises_and_falls_in_straight_lines():
     steps = run(Recorder(), numbered(4), n_images=80, batch_size=4, lr=0.1, warmup_images=16)
     by_hand = [0.1 * min(step / 4, (21 - step) / 17) for step in range(1, 21)]
     assert [step.lr for step in steps] == pytest.approx(by_hand, rel=1e-12)
@@ -187,7 +187,7 @@ def test_learning_rate_rises_and_falls_in_straight_lines() -> None:
     assert max(lr_factor(step, 10, 1e9) for step in range(1, 11)) == 1, "the warm-up is cut to half of the run"
 
 
-def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
+def test_loss_that_is_not_finite_stops_and_names_step_and_lr():
     images = numbered(8)
     images[5] = math.inf
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step [12] of 2 \(lr=0\.\d+\)"):
@@ -206,7 +206,7 @@ def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
         ({"stable_above": math.nan}, "stable_above"),
     ],
 )
-def test_bad_argument_is_named(changes: dict[str, Any], message: str) -> None:
+def test_bad_argument_is_named(changes: dict[str, Any], message: str):
     images = changes.pop("images", numbered(4))
     with pytest.raises(ValueError, match=message):
         run(Recorder(), images, **changes)
@@ -221,7 +221,7 @@ def batch(x0: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     return x0 + sigma.view(-1, 1, 1, 1) * eps, eps
 
 
-def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images() -> None:
+def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images():
     sigma = torch.tensor([0.5, 1.0, 3.0, 30.0])
     x, eps = batch(images()[:4], sigma)
     targets = StableTargets(images(), above=1.0)(x, sigma, eps, torch.arange(4))
@@ -231,7 +231,7 @@ def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images() -> Non
 
 
 @pytest.mark.parametrize("n", [3, 9])
-def test_of_many_images_those_that_are_visited_together_count(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_images_those_that_are_visited_together_count(n: int, monkeypatch: pytest.MonkeyPatch):
     """At low noise only the own image can have made x. So the target is the noise, if that image is in the block."""
     monkeypatch.setattr(training, "BLOCK", 8)
     targets, order = StableTargets(images(), above=0.01), torch.empty(0, dtype=torch.long)
@@ -245,7 +245,7 @@ def test_of_many_images_those_that_are_visited_together_count(n: int, monkeypatc
         order = order[n:]
 
 
-def test_training_visits_the_same_images_and_levels_and_its_loss_falls() -> None:
+def test_training_visits_the_same_images_and_levels_and_its_loss_falls():
     """The loss of the same network on the same x falls by the variance of the targets."""
 
     def losses(above: float) -> list[float]:

@@ -32,7 +32,7 @@ class Config:
     inner: Inner = Inner()
     loose: float = None  # type: ignore[assignment]  # as users write it
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         check_fields(self)
 
 
@@ -51,7 +51,7 @@ class Config:
         ({"loose": None}, {"loose": None}),
     ],
 )
-def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict[str, Any]) -> None:
+def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict[str, Any]):
     """Python's repr tells 1 from 1.0 and 0.0 from -0.0, as the identity of a config does."""
     assert repr(Config(**given)) == repr(Config(**stored))
 
@@ -75,7 +75,7 @@ def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict
         ({"inner": Inner(math.nan)}, "rate=nan: it must be a number"),
     ],
 )
-def test_values_of_another_type_are_refused(given: dict[str, Any], message: str) -> None:
+def test_values_of_another_type_are_refused(given: dict[str, Any], message: str):
     with pytest.raises(ValueError) as caught:
         Config(**given)
     assert str(caught.value).startswith(message)
@@ -89,6 +89,6 @@ def test_values_of_another_type_are_refused(given: dict[str, Any], message: str)
         *((value, (-math.inf,), f"n={value}: it must be finite") for value in (math.inf, -math.inf, math.nan)),
     ],
 )
-def test_a_value_out_of_range_is_refused(value: float, limits: tuple[float, ...], message: str) -> None:
+def test_a_value_out_of_range_is_refused(value: float, limits: tuple[float, ...], message: str):
     with pytest.raises(ValueError, match=message):
         check_range("n", value, *limits)

@@ -112,7 +112,7 @@ def rows(table: dict[str, list[tuple[list[str], str]]]) -> pytest.MarkDecorator:
 @rows(OTHERS)
 def test_bad_arguments_of_other_commands_are_one_line_and_status_2(
     name: str, arguments: list[str], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     (here / "networks_of_mine.py").write_text(OWN)
     np.savez("digits.npz", images=load("mnist5k").pixels[:60, 0].numpy())
     monkeypatch.syspath_prepend(here)
@@ -123,14 +123,14 @@ def test_bad_arguments_of_other_commands_are_one_line_and_status_2(
 
 
 @rows(EXPERIMENTS)
-def test_bad_arguments_are_one_line_and_status_2(name: str, arguments: list[str], message: str, here: Path) -> None:
+def test_bad_arguments_are_one_line_and_status_2(name: str, arguments: list[str], message: str, here: Path):
     ended = typed(name, "--preset", "smoke", "--out", "out", "--store", "s", *arguments)
     assert ended.refused(message), ended
     assert not (here / "s").exists()  # nothing was made
 
 
 @pytest.mark.parametrize("name, meant", [("bta", "beta"), ("noise-levels", "noise_levels"), ("stor", "store")])
-def test_a_name_that_is_nearly_right_is_suggested(name: str, meant: str) -> None:
+def test_a_name_that_is_nearly_right_is_suggested(name: str, meant: str):
     ended = typed(name)
     assert ended.status == 2
     assert ended.stderr == f"error: {name}: there is no such experiment; did you mean {meant}?\n"

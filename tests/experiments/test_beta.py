@@ -27,7 +27,7 @@ LAPTOP = preset("laptop", choices=Path("none"))  # not what ships for these digi
 
 
 @pytest.mark.parametrize("name, n_samples", [("laptop", 500), ("gpu", 20_000)])
-def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int) -> None:
+def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int):
     study = preset(name, data="mnist5k", n_samples=min(n_samples, 1_000))  # mnist would be downloaded
     assert preset(name).n_samples == n_samples
     primary, control = contrasts(study)[:2]
@@ -41,7 +41,7 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
         assert {part: getattr(a.network, part) for part in RECIPES["fast"]} == RECIPES["fast"]
 
 
-def test_settings_of_either_kind_compete_and_curves_are_small() -> None:
+def test_settings_of_either_kind_compete_and_curves_are_small():
     runs = explored(LAPTOP)
     assert {run.network.seed for run in runs} == {101, 102, 103} and {run.n for run in runs} == {150}
     assert len(runs) == 3 * 4 * 144
@@ -57,7 +57,7 @@ def test_settings_of_either_kind_compete_and_curves_are_small() -> None:
     assert budgets == [(n, n, eta) for n in (8, 16, 32, 66) for eta in (0.0, 1.0)]
 
 
-def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose() -> None:
+def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose():
     contests = [one for one in confirmed(LAPTOP) if one.kind == "confirm"]
     assert [one.budget for one in contests] == [8, 16, 32, 66] and {one.choice for one in contests} == {WITH}
     for noisy, without in (pair for one in contests for pair in pairs(one)):
@@ -74,7 +74,7 @@ def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose() -> No
 ])  # fmt: skip
 def test_choices_that_ship_are_used_if_they_suit(
     options: Any, used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     shipped = tmp_path / "mnist5k.json"
     shipped.write_text(json.dumps({"chosen": [{"budget": n} for n in (8, 16, 32, 66)], "seeds": [101, 102, 103]}))
     monkeypatch.setattr("experiments.beta.SHIPPED", tmp_path)
@@ -96,14 +96,14 @@ def test_choices_that_ship_are_used_if_they_suit(
         ({"n_steps": 16}, None),
     ],
 )
-def test_the_primary_contrast_of_a_preset_was_chosen_beforehand_whatever_its_size(change: Any, differs: Any) -> None:
+def test_the_primary_contrast_of_a_preset_was_chosen_beforehand_whatever_its_size(change: Any, differs: Any):
     said = {**preset("laptop", **change).provenance}
     assert "res-2m" in said.pop("formulas")
     assert said == {"fixed_beforehand": differs is not None, "differs_from_preset": differs or []}
     assert not preset("smoke").provenance["fixed_beforehand"]
 
 
-def test_the_change_of_recall_is_with_noise_minus_without() -> None:
+def test_the_change_of_recall_is_with_noise_minus_without():
     without, having = (
         Side(label, PRIMARY, None, 2, {seed: {"recall": recall + seed} for seed in (1, 2)}, {})
         for label, recall in (("eta 0", 0.5), ("eta 1", 0.6))
@@ -112,13 +112,13 @@ def test_the_change_of_recall_is_with_noise_minus_without() -> None:
     assert [row["value"] for row in LAPTOP._change_of_recall(results)] == [pytest.approx(0.1)]
 
 
-def test_a_setting_of_which_a_run_failed_is_not_whole() -> None:
+def test_a_setting_of_which_a_run_failed_is_not_whole():
     runs = [run for run in plan(LAPTOP) if run.setting.section == PRIMARY and run.setting.label == "eta 0"]
     (sides,) = make_sides(runs, {run: run.row() for run in runs}, {run: {} for run in runs[1:]}).values()
     assert not sides["eta 0"].whole and sides["eta 0"].planned == LAPTOP.seeds
 
 
-def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
+def test_pairs_share_noise_within_a_network_and_not_between_networks():
     for contrast in contrasts(LAPTOP):
         for a, b in pairs(contrast):
             assert a.network == b.network and a.n == b.n
@@ -126,9 +126,7 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
         assert len({a.seed for a, _ in pairs(contrast)}) == len(pairs(contrast)) > 0
 
 
-def test_data_that_cannot_be_fetched_is_one_message_and_status_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_that_cannot_be_fetched_is_one_message_and_status_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SIGMABENCH_DATA", "kept as it is")
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     done = smoke(tmp_path, "beta", "--data", "mnist", "--data-root", str(tmp_path / "none"), status=2)

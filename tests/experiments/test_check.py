@@ -76,7 +76,7 @@ def run(name: str, schedule: Schedule, n: int = 40, batch: int = 0) -> Run:
 
 
 @pytest.mark.slow
-def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
+def test_the_command_shows_numbers_doubts_and_a_picture(here: Path):
     ended = checked("right")
     assert "verdict: no doubts; usable from sigma 30 to 0.0646" in ended.stdout and "beyond its times" in ended.stdout
     assert ended.status == 0 and ended.summary["doubts"] == []
@@ -93,7 +93,7 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     assert ended.status == 1 and "verdict: of no use: its error is doubtful at 10 of 10 levels" in ended.stdout
 
 
-def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch):
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
     with pytest.raises(ValueError, match=r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
         foreign("right", f"npz:{here / 'x.npz'}")
@@ -101,7 +101,7 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
     assert pretrained.load_network("python:test_check:right", summed_in_another_order, None, "cpu") is right
 
 
-def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> None:
+def test_images_of_another_size_need_a_network_from_elsewhere(here: Path):
     np.savez(here / "x.npz", images=DATA.pixels[:120, 0].repeat(1, 2, 2).numpy())
     data = f"npz48:{here / 'x.npz'}"
     study = OneSetting(data=data, n_samples=40)
@@ -112,7 +112,7 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
     assert one.network.data.startswith(data + "@") and one.network.shape == (1, 48, 48)
 
 
-def test_doubts_are_said_before_a_run(here: Path) -> None:
+def test_doubts_are_said_before_a_run(here: Path):
     def find_doubts(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
         return check_setup([run(name, Schedule("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
 
@@ -131,7 +131,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
+def test_labels_follow_the_sample_in_batches_of_any_size(here: Path):
     expected = 25.5 * (torch.arange(70) % 10).view(-1, 1)
     for batch in (7, 32, LIMIT):
         file = stages.sample(run("labelled", Schedule(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
@@ -144,7 +144,7 @@ def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
      {"pixels": (0.0, 1.0)}, {"time": adapters.LogSigma()}, {"time": adapters.LogSigma(0.25)}],
     ids=str,
 )  # fmt: skip
-def test_every_argument_of_an_adapter_is_part_of_the_models_identity(change: dict[str, object]) -> None:
+def test_every_argument_of_an_adapter_is_part_of_the_models_identity(change: dict[str, object]):
     """Also where the outputs for the first eight samples are the same, as those of 10 and of 20 classes are."""
     usual = {"labels": "balanced", "n_classes": 10}
 

@@ -114,12 +114,12 @@ def run(arguments: str) -> int:
     return check_sampler.command(arguments.split(), "check-sampler")
 
 
-def write_list(folder: Path, kind: str, *tables: dict[str, Any]) -> None:
+def write_list(folder: Path, kind: str, *tables: dict[str, Any]):
     parts = [(f"[[{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())) for table in tables]
     (folder / "list.toml").write_text("\n".join(line for part in parts for line in part))
 
 
-def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("flow-step:mine:flow --order 1" + FEW) == 0
     out = capsys.readouterr().out.splitlines()
     assert "verdict: Right: it converges with order 1.0; with 50 steps it is still 5 % too narrow." in out
@@ -148,7 +148,7 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
 
 
 @pytest.mark.slow
-def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("mine:Mine" + FEW) == 0 and run("mine:Second" + FEW) == 1
     out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict: ")]
     assert "it converges with order 1.0; with 50 steps" in out[0]
@@ -157,12 +157,12 @@ def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("name", ["called", "NotCalled"])
-def test_noise_that_is_taken_for_that_of_the_other_kind_is_explained(name: str, folder: Path) -> None:
+def test_noise_that_is_taken_for_that_of_the_other_kind_is_explained(name: str, folder: Path):
     with pytest.raises(ValueError, match=r"TypeError: .*; in a function noise is a tensor, in a class it is called"):
         run(f"mine:{name}" + FEW)
 
 
-def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("--policy mine:step(forgotten=0.5) --noise noise_level --levels mine:levels") == 1
     out = capsys.readouterr().out.splitlines()
     assert "verdict: No. log_prob: wrong std: its std is 2 times that of the noise drawn." in out
@@ -179,7 +179,7 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     assert values["log_prob ÷ log density"] == "1" and values["Noise of the last step"].startswith("0.0")
 
 
-def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("--guided mine:guided(skipped=True) --scales mine:middle") == 1
     said = (
         "guidance at other evaluations: it guides at evaluations 3 to 6 of 10; declared: at evaluations 3 to 9 of 10."
@@ -205,12 +205,12 @@ def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys:
 
 
 @pytest.mark.slow
-def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert run("euler mine:right mine:Mine(size=1)" + FEW) == 0
     assert "verdict: None of 3 samplers has a fault." in capsys.readouterr().out
 
 
-def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path) -> None:
+def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path):
     pytest.importorskip("diffusers")
     assert run("diffusers:FlowMatchEulerDiscreteScheduler(shift=3) euler" + FEW) == 0
     page = (folder / "runs/check-sampler/report.md").read_text()
@@ -222,7 +222,7 @@ def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path) ->
 
 def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     mine = {"name": "mine:right", "group": "Mine", "note": "Euler"}
     small = {"name": "mine:right(size=0.9)", "group": "Mine", "link": "https://example.org"}
     write_list(folder, "sampler", mine, small)
@@ -241,7 +241,7 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
 @pytest.mark.slow
 def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_replay(
     folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)", "group": "As run", "note": "in X",
              "link": "https://example.org"}  # fmt: skip
     write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
@@ -268,7 +268,7 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
 )
 def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
     names: str, error: Any, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     write_list(folder, "sampler", *({"name": f"mine:{name}"} for name in names.split()))
     with pytest.raises(error, match=message):
         run("list.toml" + FEW)
@@ -282,7 +282,7 @@ def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
 
 
 @pytest.mark.parametrize("name", ["interrupted", "raises"])
-def test_without_a_verdict_nothing_is_written(name: str, folder: Path) -> None:
+def test_without_a_verdict_nothing_is_written(name: str, folder: Path):
     with pytest.raises((KeyboardInterrupt, ValueError)):
         run(f"mine:{name} --out none" + FEW)
     assert not (folder / "none").exists()
@@ -291,7 +291,7 @@ def test_without_a_verdict_nothing_is_written(name: str, folder: Path) -> None:
 @pytest.mark.slow
 def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
     folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     assert run("mine:pairs --out one") == 1 and "0.1" not in capsys.readouterr().out
     assert "Depends on its batch: " in (folder / "one/report.md").read_text()
     assert run("mine:empty --out empty" + FEW) == 1
@@ -302,7 +302,7 @@ def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
     assert read_page(folder / "ode").headline == "Yes. Nothing is wrong in what was checked, but log_prob was not."
 
 
-def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path) -> None:
+def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path):
     (folder / "theirs").mkdir()
     (folder / "theirs/verdicts.csv").write_text("mine")
     with pytest.raises(ValueError, match=r"it contains verdicts\.csv, which Sigmabench did not write; choose another"):
@@ -316,7 +316,7 @@ def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(fold
 
 
 @pytest.mark.slow
-def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
+def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path):
     assert run("flow-step:mine:flow --reference mine:right" + FEW) == 1
     assert run("mine:right --reference mine:right(size=1.0)" + FEW) == 0
 
@@ -330,7 +330,7 @@ def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
 )
 def test_a_list_with_a_wrong_field_is_refused_before_the_work(
     kind: str, argument: str, tables: Any, message: str, folder: Path
-) -> None:
+):
     write_list(folder, kind, *tables)
     with pytest.raises(ValueError, match=f"list.toml: .*{message}"):
         run(f"{argument} list.toml")
@@ -362,7 +362,7 @@ REFUSED = {  # arguments, and what the error says
 
 
 @pytest.mark.parametrize("arguments", REFUSED)
-def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path) -> None:
+def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path):
     if "smalldiffusion" in arguments:
         pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
     with pytest.raises(ValueError, match=REFUSED[arguments]) as error:
@@ -376,7 +376,7 @@ def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path) -> Non
 )
 def test_every_entry_of_a_published_list_can_be_named_and_is_in_its_table(
     kind: str, published: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     pytest.importorskip("diffusers", "0.42", reason="the lists name schedulers of diffusers 0.42 (extra `peers`)")
     pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
     monkeypatch.chdir(ROOT)

@@ -34,7 +34,7 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("name, size", [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
-def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> None:
+def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str):
     study, options, where = parse(name, ["--preset", size], "any")
     assert (study, where) == (preset(name, size), name)
     assert options.given == {"preset"} and options.preset == size
@@ -43,7 +43,7 @@ def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> 
 @pytest.mark.parametrize("name, size", [*((name, "laptop") for name in OURS), ("beta", "gpu")])
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     name: str, size: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     text, laptop = text_of([name, f"--preset={size}", "--help-all"], capsys), preset(name, "laptop")
     sizes = f"laptop: {laptop.size}, {laptop.minutes}; gpu: {preset(name, 'gpu').size}."
     assert f"{sizes} The defaults below are those of --preset {size}." in text
@@ -58,7 +58,7 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
             assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option
 
 
-def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.CaptureFixture[str]):
     text = text_of(["sweep", "--help-all"], capsys)
     assert "--vary" in text and "--no-confirm Without this, as many further networks compare the best" in text
 
@@ -66,7 +66,7 @@ def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.Captur
 @pytest.mark.parametrize("name", OURS)
 def test_short_help_has_the_own_options_on_one_screen(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit, match="0"):
         program._run([name, "--help"])
@@ -97,7 +97,7 @@ def test_short_help_has_the_own_options_on_one_screen(
 )
 def test_help_says_what_was_typed(
     prog: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     path = "/bin/sigmabench" if prog == "sigmabench" else "experiments/__main__.py"
     monkeypatch.setattr(sys, "argv", [path, *name.split(), "--help"])
     assert program.main() == 0
@@ -106,7 +106,7 @@ def test_help_says_what_was_typed(
     assert prog != "sigmabench" or "python -m" not in text
 
 
-def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch):
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--train-noise", "log-normal(0, 1)"])
         assert result_folder.command() == f"{prog} run --train-noise 'log-normal(0, 1)'"
@@ -128,7 +128,7 @@ print(seconds[0] + max(seconds[1:]), sorted(set({HEAVY}) & set(sys.modules)))
 """
 
 
-def test_help_imports_nothing_heavy_and_appears_at_once() -> None:
+def test_help_imports_nothing_heavy_and_appears_at_once():
     """In seconds of its own, however busy the machine is; 0.3 s are usual."""
     done = subprocess.run([sys.executable, "-c", HELPS], cwd=ROOT, capture_output=True, text=True, check=True)
     seconds, _, heavy = done.stdout.strip().partition(" ")
@@ -151,13 +151,13 @@ for wrong in (
 """
 
 
-def test_a_wrong_option_is_said_before_anything_heavy_is_imported() -> None:
+def test_a_wrong_option_is_said_before_anything_heavy_is_imported():
     done = subprocess.run([sys.executable, "-c", WRONG], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(number: str) -> None:
+def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(number: str):
     """An exception there would abort inside a library's C++ code, so the handler ends the process itself."""
     code = (
         "import os, signal, sys; import experiments.__main__ as program\n"
@@ -169,7 +169,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     assert done.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
 
 
-def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> None:
+def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path):
     words = "--curve-etas 0 0.5 --seeds=3 --n-samples 70 --store s --preset smoke --dry-run".split()
     study, options, _ = parse("beta", words, "x")
     changed: dict[str, Any] = {"curve_etas": (0.0, 0.5), "seeds": 3, "n_samples": 70}
@@ -184,7 +184,7 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> 
     assert (type(sweep).__name__, sweep.seeds, name) == ("Asked", 3, "mine")
 
 
-def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) -> None:
+def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path):
     file, words = tmp_path / "run.json", "--preset smoke --curve-etas 0 0.5 --out kept --compile".split()
     study, options, _ = parse("beta", words, "x")
     file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
@@ -205,13 +205,13 @@ def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) 
         parse("beta", ["--config", "nowhere"], "x")
 
 
-def test_a_misspelt_option_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_option_is_suggested(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         program._run(["beta", "--quite"])
     assert "Perhaps you meant: --quiet" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Whatever working folder the code of a user's network or sampler chooses."""
     monkeypatch.chdir(tmp_path)
     _, options, name = parse("run", ["--store", "kept", "--data-root", "~/data"], "x")

@@ -58,7 +58,7 @@ def over_networks(done: Finished) -> pd.DataFrame:
     return rows[rows["train_seed"].isna() & (rows["metric"] == "mmd")].set_index("section")
 
 
-def test_only_the_setting_that_changed_differs_by_its_scores_and_what_each_image_adds(folder: Path) -> None:
+def test_only_the_setting_that_changed_differs_by_its_scores_and_what_each_image_adds(folder: Path):
     done = compare(folder, "before", "after", "--fail-if-worse", status=1)
     rows, tables = over_networks(done), [pd.read_csv(folder / name / "table.csv") for name in ("before", "after")]
     assert [*rows.index] == ["euler", "mine"] and set(rows["n_compared"]) == {2}
@@ -84,7 +84,7 @@ def test_only_the_setting_that_changed_differs_by_its_scores_and_what_each_image
     )  # before, both samplers are one
 
 
-def test_a_result_compared_with_itself_differs_by_exactly_nothing(folder: Path) -> None:
+def test_a_result_compared_with_itself_differs_by_exactly_nothing(folder: Path):
     done = compare(folder, "before", "before", "--fail-if-worse")
     rows = over_networks(done)
     assert UNCHANGED in done.report
@@ -92,7 +92,7 @@ def test_a_result_compared_with_itself_differs_by_exactly_nothing(folder: Path) 
     assert set(rows["verdict"]) == {"no difference detected"}
 
 
-def test_results_that_cannot_be_compared_are_refused_by_what_differs(folder: Path) -> None:
+def test_results_that_cannot_be_compared_are_refused_by_what_differs(folder: Path):
     def refused(old: str, new: str) -> Ended:
         return typed("compare", str(folder / "before"), str(edited(folder, old, new)), "--out", str(folder / "no"))
 
@@ -105,7 +105,7 @@ def test_results_that_cannot_be_compared_are_refused_by_what_differs(folder: Pat
     assert not (folder / "no").exists()
 
 
-def test_the_options_of_a_run_give_the_same_plan_again(folder: Path) -> None:
+def test_the_options_of_a_run_give_the_same_plan_again(folder: Path):
     stored = json.loads((folder / "after" / "run.json").read_text())["options"]
     assert (stored["n_samples"], stored["seeds"], stored["network"], stored["workers"]) == (40, 2, "exact", None)
     again = ["sweep", str(folder / "mine.py"), "--config", str(folder / "after" / "run.json"), "--dry-run"]
@@ -114,7 +114,7 @@ def test_the_options_of_a_run_give_the_same_plan_again(folder: Path) -> None:
         assert (plan["samples"]["left"], plan["scores"]["left"]) == (left, left)
 
 
-def test_a_quiet_run_prints_the_verdict_and_warnings_only(folder: Path) -> None:
+def test_a_quiet_run_prints_the_verdict_and_warnings_only(folder: Path):
     done = smoke(folder, "sweep", str(folder / "mine.py"), *FEW, "--quiet", out="after")
     assert done.status == 0 and {line.partition(":")[0] for line in done.stdout.splitlines()} <= {"verdict", "warning"}
     assert "verdict: " in done.stdout and "note" not in done.stderr

@@ -10,14 +10,14 @@ from experiments import console as console_module
 from experiments.console import Terminal, status_line
 
 
-def until(known: Callable[[], bool]) -> None:
+def until(known: Callable[[], bool]):
     start = time.monotonic()
     while not known():
         assert time.monotonic() - start < 20
         time.sleep(0.01)
 
 
-def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(console_module, "PERIOD", 0.01)
     console, asked, done = Terminal(), [0], ["1 of 2"]
     console.file = io.StringIO()

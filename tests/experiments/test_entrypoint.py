@@ -17,7 +17,7 @@ from experiments.run.experiment import StudyResult
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_run_that_failed_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_failed_is_status_1(monkeypatch: pytest.MonkeyPatch):
     done = StudyResult(ROOT, failed={"a run": "why"})
     monkeypatch.setattr("experiments.run.experiment.run_study", lambda *_: done)
     assert typed("beta").status == 1
@@ -55,7 +55,7 @@ def printing(text: str) -> Callable[[], int]:
 )
 def test_an_error_is_a_line_and_a_status(
     run: Callable[[], int], status: int, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     assert run_main(run) == status
     said = capsys.readouterr().err
     assert said == line or (line.endswith(" in ") and said.startswith(line))
@@ -71,9 +71,7 @@ def test_an_error_is_a_line_and_a_status(
         ("utf-8", "broken\udcff", "broken?"),  # a file name that is no text
     ],
 )
-def test_a_stream_of_any_encoding_shows_any_text(
-    encoding: str, text: str, shown: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_of_any_encoding_shows_any_text(encoding: str, text: str, shown: str, monkeypatch: pytest.MonkeyPatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     assert run_main(printing(text)) == 0
@@ -82,14 +80,14 @@ def test_a_stream_of_any_encoding_shows_any_text(
 
 
 @pytest.mark.parametrize("name", ["python:m:x", ":dog:", "[bold]a[/bold]", "a:+1:b"])
-def test_a_text_is_printed_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_is_printed_as_it_is(name: str, capsys: pytest.CaptureFixture[str]):
     printing(name)()
     assert capsys.readouterr().out == f"{name}\n"
 
 
 def test_a_reader_who_leaves_ends_a_run_as_ctrl_c_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     read, write = os.pipe()
     os.close(read)
     monkeypatch.setattr(sys, "stdout", os.fdopen(write, "w"))
@@ -98,7 +96,7 @@ def test_a_reader_who_leaves_ends_a_run_as_ctrl_c_does(
     sys.stdout.close()
 
 
-def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]):
     assert run_main(failing(KeyError("x\ny"))) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: KeyError: 'x\\ny'; the traceback is in ") and said.count("\n") == 1
@@ -116,12 +114,12 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
         ("experiments", "| true", ""),
     ],
 )
-def test_output_that_cannot_be_written(program: str, where: str, message: str) -> None:
+def test_output_that_cannot_be_written(program: str, where: str, message: str):
     line = f"sleep 0.1 | {sys.executable} -m {program} --help {where}"
     assert subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True).stderr == message
 
 
-def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
+def test_an_unknown_backend_of_matplotlib_does_not_matter():
     code = "from experiments.entrypoint import run_main; print(run_main(lambda: __import__('matplotlib.style') and 0))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"MPLBACKEND": "x"}, capture_output=True)
     assert found.stdout == b"0\n" and found.stderr == b""
@@ -132,7 +130,7 @@ def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
     [(["beta", "--out", ""], "--out: its value is empty"), (["beta", "--only="], "--only: its value is empty"),
      (["score", "", "a"], "an argument is empty")],
 )  # fmt: skip
-def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
+def test_an_empty_word_is_refused(words: list[str], says: str):
     assert reject_empty_arguments(["beta", "--out", ".", "--only", "eta == ''"])
     with pytest.raises(ValueError, match=says):
         reject_empty_arguments(words)
@@ -143,7 +141,7 @@ def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     "given, spins", [({}, 10_000), ({"GOMP_SPINCOUNT": "7"}, 7), ({"OMP_WAIT_POLICY": "passive"}, 0)]
 )
-def test_threads_wait_asleep_soon_unless_the_user_says_how(given: dict[str, str], spins: int) -> None:
+def test_threads_wait_asleep_soon_unless_the_user_says_how(given: dict[str, str], spins: int):
     code = "from experiments.entrypoint import run_main; run_main(lambda: bool(__import__('torch')))"
     unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     environment = unset | given | {"OMP_DISPLAY_ENV": "verbose"}  # libgomp prints what it read

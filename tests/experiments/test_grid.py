@@ -51,7 +51,7 @@ def by_name(effects: Sequence[Effect], judge: Judge | None = None) -> Mapping[tu
     return {tuple(str(row[name]) for name in names if row[name]): row for row in rows}
 
 
-def test_planted_effects_are_found_and_are_one_family() -> None:
+def test_planted_effects_are_found_and_are_one_family():
     effects = [*find_effects(FACTORS, sides([*product(*FACTORS.values())]))]
     rows = by_name(effects)
     mmd, _, fd = islice(effect_rows(effects, Judge.of(effects, [])), 3)
@@ -64,7 +64,7 @@ def test_planted_effects_are_found_and_are_one_family() -> None:
     assert rows["a", "1"]["n_cells"] == 4 and rows["a", "2", "b", "1"]["n_cells"] == 2
 
 
-def test_an_effect_is_averaged_over_the_combinations_in_which_both_levels_ran() -> None:
+def test_an_effect_is_averaged_over_the_combinations_in_which_both_levels_ran():
     cells = [cell for cell in product(*FACTORS.values()) if cell[:2] != ("2", "1")]  # as if it were impossible
     rows = by_name([*find_effects(FACTORS, sides(cells))])
     assert rows["a", "2"]["difference"] == pytest.approx(3, abs=0.01) and rows["a", "2"]["n_cells"] == 2
@@ -89,7 +89,7 @@ def without_verdict(networks: int, columns: Callable[[tuple[str, ...]], dict[str
     return {" ".join(name) for name, row in rows.items() if row["no_verdict"]}
 
 
-def test_an_effect_needs_images_and_five_networks_if_those_of_its_levels_differ() -> None:
+def test_an_effect_needs_images_and_five_networks_if_those_of_its_levels_differ():
     of_a = {"a 1", "a 2", "a 1 b 1", "a 1 c 1", "a 2 b 1", "a 2 c 1"}
     assert without_verdict(4, lambda cell: {"model_id": cell[0]}) == of_a
     assert without_verdict(5, lambda cell: {"model_id": cell[0]}) == set()
@@ -103,7 +103,7 @@ def settings(*vary: str, **options: object) -> dict[str, Setting]:
     return {setting.label: setting for setting in study.explore()}
 
 
-def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run() -> None:
+def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run():
     cells = settings("eta=0,1", "schedule=karras(rho=5, sigma_max=20),vp", "train-shift=1,3")
     assert len(cells) == 8
     cell = cells["eta=1, schedule=karras(rho=5, sigma_max=20), train-shift=3"]
@@ -113,19 +113,19 @@ def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run() -> None:
     assert cell.levels == {"eta": "1", "schedule": "karras(rho=5, sigma_max=20)", "train_shift": "3"}
 
 
-def test_two_combinations_are_explored_too_since_their_effect_is_measured_there() -> None:
+def test_two_combinations_are_explored_too_since_their_effect_is_measured_there():
     study = Vary(vary=("eta=0,1",))
     assert choice.settings_to_explore(study, [*study.explore()]) == [*study.explore()]
 
 
-def test_samplers_are_compared_at_equal_cost() -> None:
+def test_samplers_are_compared_at_equal_cost():
     cells = settings("sampler=euler,heun", "evaluations=16,33", "final-denoise=false,true")
     for label, cell in cells.items():
         nfe = cell.sampler.planned_nfe(cell.schedule.sigmas()) + cell.final_denoise
         assert nfe in ((15, 16) if "evaluations=16" in label else (32, 33)), label
 
 
-def test_training_factors_reach_the_network() -> None:
+def test_training_factors_reach_the_network():
     cells = settings("recipe=plain,fast", "lr=1e-3,3e-3", "batch=64,128", "network=small,paper")
     plain, fast = (cells[f"recipe={name}, lr=3e-3, batch=128, network=paper"].training for name in ("plain", "fast"))
     assert (plain["lr"], plain["batch_size"], plain["network"]) == (0.003, 128, "paper")
@@ -138,7 +138,7 @@ def test_training_factors_reach_the_network() -> None:
     (("shift=1,3", "schedule=flow,karras"), "shift=1, schedule=karras", "karras has no shift"),
     (("sigma-min=0.01,0.03", "schedule=karras,flow"), "sigma-min=0.01, schedule=flow", "flow sets its own ends"),
 ])  # fmt: skip
-def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, reason: str) -> None:
+def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, reason: str):
     assert settings(*vary)[label].impossible == reason
 
 
@@ -152,7 +152,7 @@ def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, rea
     (("schedule=karas,vp",), "schedule='karas': .* did you mean karras"),
     (("final-denoise=yes,no",), "final_denoise='yes': it must be one of true, false"),
 ])  # fmt: skip
-def test_a_wrong_factor_or_level_is_refused(vary: Sequence[str], message: str) -> None:
+def test_a_wrong_factor_or_level_is_refused(vary: Sequence[str], message: str):
     with pytest.raises(ValueError, match=message):
         settings(*vary)
 
@@ -171,7 +171,7 @@ class Mine(Grid):
 """
 
 
-def test_a_file_has_factors_of_its_own_and_vary_changes_their_levels(tmp_path: Path) -> None:
+def test_a_file_has_factors_of_its_own_and_vary_changes_their_levels(tmp_path: Path):
     (tmp_path / "my_grid.py").write_text(GRID)
     for vary, says in (("rho=1,2,5", "6 combinations of eta, rho,"), ("rho=5", "2 combinations of eta, rho=5 (fixed)")):
         study, _, name = parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", vary, "--preset", "smoke"], "p")
@@ -190,7 +190,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 @pytest.mark.slow(12)
-def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(run: Finished) -> None:
+def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(run: Finished):
     table = run.rows()
     grid = table[table["section"] == "explore"]
     assert len(grid) == 8 and set(grid["train_seed"]) == {0} and set(grid["evaluations"]) == {2, 3}
@@ -220,7 +220,7 @@ def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(ru
 
 
 @pytest.mark.slow(3)
-def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: Finished) -> None:
+def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: Finished):
     again = smoke(run.out.parent, *SWEPT, "--no-confirm", out="alone")
     table = again.rows()
     assert set(table["section"]) == {"explore", "control"}
@@ -242,7 +242,7 @@ def effect(**columns: object) -> dict[str, object]:
     return row | columns
 
 
-def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> None:
+def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished):
     result = read(run.out)
     lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
     levels = [effect(level_a=level, difference=-change) for level, change in (("2", 0.001), ("3", 0.004))]
@@ -266,7 +266,7 @@ def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> N
     ]
 
 
-def test_only_a_confirmation_says_use() -> None:
+def test_only_a_confirmation_says_use():
     best = pd.Series({"a": "x", "b": "base", "verdict": "better", "recommended": True})
     why = " This one comparison on other networks can detect what no factor shows alone."
     assert [page_of_factors.advise(best, clear) for clear in (True, False)] == ["Use x.", f"Use x.{why}"]

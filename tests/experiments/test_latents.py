@@ -41,7 +41,7 @@ def asked(name: str, command: str, *arguments: str, data: str = f"latents:{laten
 
 
 @pytest.mark.slow(15)
-def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
+def test_check_tells_right_latents_from_wrong_ones(here: Path):
     ended = asked("right", "check")
     assert ended.status == 0 and ended.summary["doubts"] == [], ended.stdout
     with Image.open(here / "runs/check/check.png") as picture:
@@ -53,7 +53,7 @@ def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
 
 @pytest.mark.slow(15)
 @pytest.mark.usefixtures("drawn")
-def test_decoded_samples_are_compared_with_images(here: Path) -> None:
+def test_decoded_samples_are_compared_with_images(here: Path):
     options = "--only-primary --n-steps 4 --n-samples 140 --features digits".split()
     ended = asked("right", "beta", *options, "--images", "mnist5k", "--out", "images")
     assert ended.status == 0, ended.stderr
@@ -71,7 +71,7 @@ def test_decoded_samples_are_compared_with_images(here: Path) -> None:
 
 @pytest.mark.slow(15)
 @pytest.mark.usefixtures("drawn")
-def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
+def test_tune_recommends_and_exports_for_latents(here: Path):
     options = ("--budgets", "4", "--n-samples", "140", "--images", "mnist5k", "--out", "tuned", *SETTINGS)
     ended = asked("right", "tune", *options)
     assert ended.status == 0, ended.stderr
@@ -98,7 +98,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
     ],
 )
 @pytest.mark.slow
-def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path) -> None:
+def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path):
     rgb = np.random.default_rng(0).integers(0, 255, (600, 32, 32, 3), dtype=np.uint8)
     np.savez(here / "rgb.npz", images=rgb)
     np.savez(here / "small.npz", images=load("mnist5k").pixels[:600, 0, ::2, ::2].numpy())
@@ -107,7 +107,7 @@ def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], mes
 
 
 @pytest.mark.parametrize("network", ["small", "exact"])
-def test_latents_need_a_network_that_decodes(network: str, here: Path) -> None:
+def test_latents_need_a_network_that_decodes(network: str, here: Path):
     ended = typed("run", "--network", network, "--data", f"latents:{latent_pair.FILE}", "--store", "store")
     assert ended.refused("decode") or ended.refused("latents alone cannot be compared"), ended
 

@@ -47,7 +47,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, li
     return status, lines, json.loads(lines[-1])
 
 
-def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]):
     status, lines, said = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
     assert status == 0
     assert lines[0] == "verdict: 28 levels from pure noise to 0.1111: flow(shift=3, end=1/n). Nothing is wrong."
@@ -89,7 +89,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
 )
 def test_the_answer_and_the_exit_status(
     arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     got, lines, _ = answer(capsys, *arguments)
     assert words in "\n".join(lines)
     assert got == status
@@ -106,7 +106,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_name_is_itself(name: str) -> None:
+def test_every_name_is_itself(name: str):
     """As it is typed, and as it is printed: of a schedule, and of a list of its levels."""
     options = levels.LevelsOptions((name,), expect=levels.spell(name))
     (typed,) = levels.run_schedule(name, options, [12])
@@ -121,7 +121,7 @@ def test_every_name_is_itself(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("diffusers")
     config = {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085,
               "beta_end": 0.012, "use_karras_sigmas": True, "clip_sample": False, "trained_betas": None}  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixt
     assert lines[0].startswith("verdict: 20 levels from 14.61 to 0.02917: karras(rho=7, betas=scaled_linear)")
 
 
-def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixture[str]):
     law = "log-normal(-0.507, 1.2)"
     shares = levels.measure_shares(law, [80, 2, 0.5, 0.02])
     assert sum(shares) == pytest.approx(1)
@@ -144,7 +144,7 @@ def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixtur
     assert pd.read_csv("out/levels.csv")["share"].sum() == pytest.approx(1, abs=0.001)
 
 
-def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.CaptureFixture[str]) -> None:
+def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.CaptureFixture[str]):
     Path("own_churn.py").write_text(
         "def sampler(denoiser, n_steps, noise):\n    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]\n"
     )
@@ -171,7 +171,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
         (["own_levels:absent"], "absent"),
     ],
 )
-def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
+def test_an_error_is_one_line(arguments: list[str], words: str):
     Path("own_levels.py").write_text("x = 'no list'")
     Path("empty.txt").touch()
     with pytest.raises(ValueError, match=words):

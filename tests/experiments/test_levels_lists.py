@@ -177,32 +177,32 @@ def draw(kind: int, seed: int) -> Array:
 
 
 @pytest.mark.parametrize("case", RIGHT)
-def test_a_right_list_is_named(case: str, tmp_path: Path) -> None:
+def test_a_right_list_is_named(case: str, tmp_path: Path):
     show, values, expect = RIGHT[case]
     levels = read(tmp_path, show(values))
     assert levels.right and any(fits_spelling(name, expect) for name in levels.names), levels.sentence
 
 
 @pytest.mark.parametrize("values", UNNAMED.values(), ids=UNNAMED)
-def test_a_list_of_no_known_form_has_a_nearest_one(values: Array, tmp_path: Path) -> None:
+def test_a_list_of_no_known_form_has_a_nearest_one(values: Array, tmp_path: Path):
     assert read(tmp_path, ending(values)).nearest
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_broken_list_does_not_pass(case: str, tmp_path: Path) -> None:
+def test_a_broken_list_does_not_pass(case: str, tmp_path: Path):
     show, values = WRONG[case]
     assert not passes(tmp_path, show(values))
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_may_be_no_list_is_refused(case: str, tmp_path: Path) -> None:
+def test_what_may_be_no_list_is_refused(case: str, tmp_path: Path):
     with pytest.raises(ValueError, match="give the numbers alone, separated by spaces, commas or lines, in"):
         read(tmp_path, REFUSED[case])
 
 
 @pytest.mark.slow(4)
 @pytest.mark.parametrize("kind", range(8))
-def test_no_random_list_passes(kind: int, tmp_path: Path) -> None:
+def test_no_random_list_passes(kind: int, tmp_path: Path):
     for seed in range(9):
         values = draw(kind, seed)
         show = (python, decimals(2, zero=False), decimals(1, zero=False))[seed % 3]

@@ -83,7 +83,7 @@ def compare_networks(*names: str) -> tuple[str, pd.DataFrame]:
     return compare(*(f"{name}=python:test_losses:{name}" for name in names), *HELD_OUT, *LEVELS)
 
 
-def test_relative_errors_are_those_of_the_closed_form() -> None:
+def test_relative_errors_are_those_of_the_closed_form():
     """(1 + s2) E |g e - noise|^2 of e = sigma x / (1 + s2), with s2 = sigma^2 and images of mean square p."""
     _, rows = compare_networks("plain", "fine")
     s2 = rows["sigma"] ** 2
@@ -94,7 +94,7 @@ def test_relative_errors_are_those_of_the_closed_form() -> None:
     assert ((rows["difference"] - ratio).abs() < 4 * rows["se"])[:2].all() and rows["se"][1] < 0.01
 
 
-def test_the_sentence_names_the_levels_and_holm_counts_all_of_them() -> None:
+def test_the_sentence_names_the_levels_and_holm_counts_all_of_them():
     names = [
         f"{name}=python:test_losses:{source}" for name, source in (("a", "coarse"), ("b", "fine"), ("c", "coarse"))
     ]
@@ -116,7 +116,7 @@ def test_the_sentence_names_the_levels_and_holm_counts_all_of_them() -> None:
     assert "Levels where better: 2 of 5 (30.8 % of its training noise)" in said
 
 
-def test_functions_get_the_same_images_levels_and_seeds() -> None:
+def test_functions_get_the_same_images_levels_and_seeds():
     words = ["test_losses:flat", "after=test_losses:steep", *LEVELS, "--n", "100", "--draws", "3"]
     CALLS.clear()
     _, rows = compare(*words)
@@ -135,14 +135,12 @@ def test_functions_get_the_same_images_levels_and_seeds() -> None:
     (lambda index, sigma: 1 / (sigma > 0.2), "must return a finite loss above 0 for each image"),
     (lambda index, sigma: torch.ones(100)[index], "test_losses:wrong: IndexError: index"),
 ])  # fmt: skip
-def test_a_loss_that_is_none_is_refused(
-    loss: Callable[..., Tensor], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loss_that_is_none_is_refused(loss: Callable[..., Tensor], message: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys.modules[__name__], "wrong", loss, raising=False)
     assert typed("losses", "test_losses:flat", "test_losses:wrong", *LEVELS).refused(message)
 
 
-def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict() -> None:
+def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict():
     _, rows = compare_networks("of_one_class", "plain")
     error = DATA.standardised(slice(N)) - broadcast_like(
         DATA.pixels[:N], (25.5 * DATA.labels[:N] - DATA.mean) / DATA.std
@@ -155,9 +153,7 @@ def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict(
 
 
 @pytest.mark.slow(10)
-def test_networks_trained_here_bring_held_out_images_noise_and_reports(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_trained_here_bring_held_out_images_noise_and_reports(here: Path, monkeypatch: pytest.MonkeyPatch):
     words = []
     for name, noise in {"a": LogNormal(0, 1), "b": LogNormal(-2, 1), "mine": Mine()}.items():
         networks = [trained(seed, held_out=41, noise=noise) for seed in (0, 1)]
@@ -182,7 +178,7 @@ def test_networks_trained_here_bring_held_out_images_noise_and_reports(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_networks", [1, 5])
-def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: int) -> None:
+def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: int):
     """Losses with a part of the image, of the network and of chance, whose means are equal at six levels."""
     random = np.random.default_rng(0)
     repetitions = 300
@@ -202,7 +198,7 @@ def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: 
     assert wrong / repetitions < 0.07
 
 
-def test_the_example_of_a_function_compares_networks_of_diffusers(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_function_compares_networks_of_diffusers(here: Path, monkeypatch: pytest.MonkeyPatch):
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     guide = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     (here / "my_eval.py").write_text(re.findall(r"```python\n(# my_eval.py.*?)```", guide, re.DOTALL)[0])

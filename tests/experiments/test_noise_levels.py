@@ -22,7 +22,7 @@ def preset(name: str, **options: Any) -> NoiseLevels:
     return NoiseLevels(**{**NoiseLevels.presets[name], **options})
 
 
-def test_one_thing_is_changed_at_a_time() -> None:
+def test_one_thing_is_changed_at_a_time():
     varied = {"weightings": ("karras", "x0"), "parameterisations": ("preconditioned", "eps")}
     study = preset("smoke", train_noise=("log-normal", "vp"), **varied)
     trainings = {label: values for label, (_, values) in study.trainings().items()}
@@ -34,7 +34,7 @@ def test_one_thing_is_changed_at_a_time() -> None:
     assert len(crossed) == 8 and {axis for axis, _ in crossed.values()} == {"combination"}
 
 
-def test_run_json_gets_the_formula_of_each_training() -> None:
+def test_run_json_gets_the_formula_of_each_training():
     study = preset(
         "smoke", train_noise=("edm", "log-normal", "log-normal(0, 1)", "vp"), parameterisations=("mixture-input",)
     )
@@ -45,7 +45,7 @@ def test_run_json_gets_the_formula_of_each_training() -> None:
     assert "mixture of Gaussians" in formulas["mixture-input"]
 
 
-def test_settings_share_everything_else() -> None:
+def test_settings_share_everything_else():
     study = preset("laptop")
     compared = confirmed(study)
     assert [(one.choice, one.a.label) for one in compared if one.kind == "confirm"] == [
@@ -65,9 +65,7 @@ def test_settings_share_everything_else() -> None:
                 assert replace(a.network, noise=b.network.noise, weighting=b.network.weighting) == b.network
 
 
-def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
     monkeypatch.setattr(Trained, "load", lambda *_: GaussianDenoiser())
     few: dict[str, Any] = {"images_seen": 64, "warmup_images": 0}
@@ -85,7 +83,7 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
         error_rows(Trained(**few), Cache(tmp_path))
 
 
-def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch):
     seen: list[torch.Tensor] = []
     step = SimpleNamespace(images_seen=64, loss=torch.tensor(1.0))
     monkeypatch.setattr(networks, "train", lambda model, x0, *rest, **more: [seen.append(x0) or step])
@@ -94,7 +92,7 @@ def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow(10)
-def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
+def test_smoke_ends_in_a_report(tmp_path: Path):
     done = smoke(tmp_path, "noise_levels")
     table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and table["model_id"].nunique() == 6

@@ -11,7 +11,7 @@ from smoke import typed
 
 @pytest.mark.slow(20)
 @pytest.mark.usefixtures("drawn")
-def test_points_are_trained_sampled_and_shown(here: Path) -> None:
+def test_points_are_trained_sampled_and_shown(here: Path):
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, 1500)
     ring = np.stack([np.cos(angle), np.sin(angle), rng.normal(size=1500) / 3], axis=1) + 40

@@ -46,7 +46,7 @@ NOISE = np.array([-0.6, 0.3, -0.1, 0.5, -0.1])
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("shared", [True, False])
-def test_planted_results_get_the_right_word(seed: int, shared: bool) -> None:
+def test_planted_results_get_the_right_word(seed: int, shared: bool):
     rng = np.random.default_rng(seed)
     other = 1 if shared else 101
 
@@ -63,7 +63,7 @@ def test_planted_results_get_the_right_word(seed: int, shared: bool) -> None:
     assert words(*neither)[0] == [("recipe", UNDECIDED, "")]
 
 
-def test_two_choices_at_once_have_no_line_and_results_of_one_cluster_are_named() -> None:
+def test_two_choices_at_once_have_no_line_and_results_of_one_cluster_are_named():
     lines, notes = words(answer("x", -8 + NOISE), answer("y", 8 + NOISE, data="e", features="g"))
     assert lines == [] and "different from all others in two choices or more: x, y" in notes
     assert "networks from seed 1 on are shared by 2 results, one cluster: x, y" in notes
@@ -74,17 +74,17 @@ def test_two_choices_at_once_have_no_line_and_results_of_one_cluster_are_named()
     ]  # fmt: skip
 
 
-def test_the_settings_that_competed_are_a_fixed_choice() -> None:
+def test_the_settings_that_competed_are_a_fixed_choice():
     assert robustness.describe_list({"etas": [0.0, 0.5, 1.0, 2.0], "last_levels": None}) == "the list"
     assert robustness.describe_list({"schedules": ["karras"]}) == 'schedules ["karras"]'
 
 
-def test_a_distance_at_the_score_of_real_images_has_no_ratio() -> None:
+def test_a_distance_at_the_score_of_real_images_has_no_ratio():
     (first, *_), _ = words(answer("x", -8 + NOISE), answer("y", -8 + NOISE, before=7.9, features="g"))
     assert first == ("features", HOLDS, ""), "no change is tested"
 
 
-def test_without_a_change_hardly_any_table_has_one() -> None:
+def test_without_a_change_hardly_any_table_has_one():
     """Twelve results at three levels of two factors; 5 % of tables may have a wrong word."""
     rng = np.random.default_rng(0)
     wrong = 0
@@ -99,7 +99,7 @@ def test_without_a_change_hardly_any_table_has_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path) -> None:
+def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path):
     names = ("beta-mnist-digits", "beta-mnist-natural", "beta-laptop", "noise_levels-laptop", "schedules-digits")
     done = typed("robustness", *(str(PUBLISHED / name) for name in names), "--out", str(tmp_path / "out"))
     assert done.status == 0 and done.summary["lines"] == 4, done.stderr
@@ -129,7 +129,7 @@ def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path) ->
     assert "robustness</code> and the folders" in write_index(tmp_path).read_text()
 
 
-def test_one_result_is_refused(tmp_path: Path) -> None:
+def test_one_result_is_refused(tmp_path: Path):
     done = typed("robustness", str(PUBLISHED / "beta-laptop"), "--out", str(tmp_path / "out"))
     assert done.refused("results: 1 of them; two or more are compared")
     assert typed("robustness", str(PUBLISHED), str(tmp_path)).refused("no such file; a result folder has one")

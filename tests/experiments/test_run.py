@@ -19,7 +19,7 @@ nine = Empirical(load("mnist5k").standardised(slice(9)))  # nine images, again a
 FEW = ["--n-steps", "3", "--n-samples", "40"]
 
 
-def test_every_choice_is_in_the_identity() -> None:
+def test_every_choice_is_in_the_identity():
     changes: dict[str, Any] = {
         "train_noise": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper",
         "stratified": False,
@@ -36,7 +36,7 @@ def test_every_choice_is_in_the_identity() -> None:
 
 
 @pytest.mark.slow(6)
-def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     few = [*FEW, "--sampler", "dpm++2m"]
     done = smoke(tmp_path, "run", *few, "--seeds", "1", "--recipe", "plain", "--train-images", "128")
     trained = done.rows().iloc[0]
@@ -54,7 +54,7 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each is what it is: no five networks are asked for."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     vary = ["--vary", "network=python:test_run:digits,python:test_run:nine", "evaluations=8"]
@@ -65,9 +65,7 @@ def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_command_ends_with_a_line_of_json_unless_on_a_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_ends_with_a_line_of_json_unless_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     command = ["run", "--network", "exact", *FEW]
     done = smoke(tmp_path, *command)
     assert done.summary.keys() == {
@@ -79,7 +77,7 @@ def test_a_command_ends_with_a_line_of_json_unless_on_a_terminal(
         assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 1)
 
 
-def test_schedules_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     code = "from diffusion_core import adapters, load\n"
     code += "eps = adapters.flow(lambda z, t: z, load('mnist5k'), pixels=(0.0, 1.0))\n"
     (tmp_path / "a_flow.py").write_text(code)

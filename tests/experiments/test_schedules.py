@@ -21,7 +21,7 @@ def preset(name: str, **options: Any) -> Schedules:
 LAPTOP = preset("laptop")
 
 
-def test_three_commands_explore_one_list() -> None:
+def test_three_commands_explore_one_list():
     names = [*LAPTOP.points]
     assert len(names) == len({*names}) == 4 * 4 * 9 and names[0] == "geometric(sigma_min=0.03), eta 0"
     assert [*Beta().points] == names and {*names} < {*Tune().points}
@@ -30,7 +30,7 @@ def test_three_commands_explore_one_list() -> None:
     }  # fmt: skip
 
 
-def test_every_setting_of_a_budget_costs_the_same() -> None:
+def test_every_setting_of_a_budget_costs_the_same():
     runs = [run for run in explored(LAPTOP) if not run.impossible]
     left = {(run.setting.label.split("), ")[-1], (run.setting.budget or 0) - run.nfe) for run in runs}
     assert {name for name, evaluations in left if evaluations} == {"heun"}  # of two per step, before a step to 0
@@ -49,7 +49,7 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     ({"features": "natural", "last_levels": (0.03,)},  # which see noise of 0.03
      ["geometric(sigma_min=0.003)", "karras(sigma_min=0.003)", "karras(sigma_min=0.03, end=0)"]),
 ])  # fmt: skip
-def test_a_name_says_where_a_schedule_ends_unless_all_do_there(options: Any, names: list[str]) -> None:
+def test_a_name_says_where_a_schedule_ends_unless_all_do_there(options: Any, names: list[str]):
     study = Schedules(**{"schedules": ("karras",), "etas": (0.0,), "samplers": ()} | options)
     assert [*study.points] == [f"{name}, eta 0" for name in names]
     for setting in study.explore():
@@ -58,7 +58,7 @@ def test_a_name_says_where_a_schedule_ends_unless_all_do_there(options: Any, nam
             assert setting.schedule.sigma_min == float(setting.label.split("sigma_min=")[1].split(",")[0].rstrip(")"))
 
 
-def test_a_last_step_to_0_is_one_evaluation_of_the_budget() -> None:
+def test_a_last_step_to_0_is_one_evaluation_of_the_budget():
     runs = explored(preset("laptop", budgets=(8,), etas=(0.0, 1.0), samplers=("heun", "dpm++2m")))
     ending = {run.setting.label: run for run in runs if run.setting.final_denoise}
     assert len(ending) == 4 * 3 * 4
@@ -66,7 +66,7 @@ def test_a_last_step_to_0_is_one_evaluation_of_the_budget() -> None:
     assert ending["karras(sigma_min=0.3, end=0), eta 0"].sigmas[-1] == pytest.approx(0.3)
 
 
-def test_a_ready_network_is_asked_for_its_own_levels_and_one_last_level() -> None:
+def test_a_ready_network_is_asked_for_its_own_levels_and_one_last_level():
     study = Schedules(network="python:a:b", etas=(0.0,), samplers=(), schedules=("karras",))
     vars(study).update(span=(0.05, 12.0))
     assert [*study.points] == ["geometric, eta 0", "karras, eta 0", "karras(end=0), eta 0"]
@@ -77,7 +77,7 @@ def test_a_ready_network_is_asked_for_its_own_levels_and_one_last_level() -> Non
         study.points  # noqa: B018
 
 
-def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_on() -> None:
+def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_on():
     study = preset("smoke", etas=(0.0, 9.0), samplers=("heun", "restart"))
     absent = [run for run in explored(study) if run.impossible]
     assert {run.row()["sampler"].split("(")[0] for run in absent} == {"euler", "restart"}
@@ -85,7 +85,7 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
     assert [one.a.label for one in confirmed(study)] == ["geometric, heun", "geometric, eta 0, other noise"]
 
 
-def test_what_is_chosen_meets_the_default_and_what_was_chosen_with_the_fewest_evaluations() -> None:
+def test_what_is_chosen_meets_the_default_and_what_was_chosen_with_the_fewest_evaluations():
     compared = confirmed(LAPTOP)
     default, first = "geometric(sigma_min=0.03), eta 0", "geometric(sigma_min=0.03), eta 0.5"
     assert [(one.kind, one.budget, one.a.budget, one.a.label, one.b.budget, one.b.label) for one in compared] == [
@@ -114,9 +114,7 @@ class Own(Euler):
 
 @pytest.mark.slow(20)
 @pytest.mark.usefixtures("drawn")
-def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "typed_sampler.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     few = "--recipe plain --n-samples 40 --samplers heun typed_sampler:Own(eta=1)".split()

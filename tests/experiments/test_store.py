@@ -27,7 +27,7 @@ def names(store: Path) -> set[str]:
     return {path.stem for path in store.glob("*/*")}
 
 
-def test_what_no_result_has_is_listed_with_its_size(store: Path) -> None:
+def test_what_no_result_has_is_listed_with_its_size(store: Path):
     assert typed("store", "--unused").stdout.splitlines() == [
         "networks/d.safetensors  1.0 kB",
         "samples/12e4.safetensors  1.0 kB",
@@ -36,7 +36,7 @@ def test_what_no_result_has_is_listed_with_its_size(store: Path) -> None:
     assert typed("store", "--unused", "--out", "runs/store").refused("it has no result folders, so all would be unused")
 
 
-def test_kinds_and_files_are_listed_with_their_sizes(store: Path) -> None:
+def test_kinds_and_files_are_listed_with_their_sizes(store: Path):
     assert typed("store").stdout.splitlines() == [
         "networks  2.0 kB, 2 files", "references  1.0 kB", "samples  2.0 kB, 2 files", "scores  1.0 kB",
         "6 files in runs/store",
@@ -57,7 +57,7 @@ class Terminal(io.StringIO):
 ])  # fmt: skip
 def test_it_is_deleted_after_a_yes_only(
     answer: str | None, more: list[str], left: str, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(sys, "stdin", io.StringIO() if answer is None else Terminal(answer))
     ended = typed("store", "--unused", "--delete", *more)
     assert names(store) - {"12e4"} == {*left} and ("12e4" in names(store)) == ("d" in left)

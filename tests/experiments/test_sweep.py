@@ -31,7 +31,7 @@ PRESET = '''    presets = {"smoke": {"train_images": 128, "seeds": 3, "n_samples
 '''
 
 
-def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tmp_path: Path) -> None:
+def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tmp_path: Path):
     question = '    question = "Does it run?"\n'
     written(tmp_path, FILE.replace(question, question + PRESET).replace("n_steps=2", "n_steps=self.n_steps"))
     for n_steps, more in ((2, []), (4, ["--n-steps", "4"])):
@@ -45,7 +45,7 @@ def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tm
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -> None:
+def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path):
     written(tmp_path, FILE)
     plan = run(tmp_path, "--dry-run").summary
     assert plan["networks"] == {"unique": 1, "left": 1} and plan["samples"]["left"] == 3
@@ -62,7 +62,7 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> None:
+def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch():
     assert dir(experiments) == sorted(experiments.__all__)  # what Tab offers
     for name in experiments.__all__:
         assert getattr(experiments, name).__name__ == name
@@ -73,7 +73,7 @@ def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> Non
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
-def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
+def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path):
     text = FILE.replace("import Euler, Heun, Sampler", "import Sampler").replace("Mine()", "Euler(0.0)")
     text = text.replace("class Mine(Sampler):", "class Euler(Sampler):\n    eta: float = 0.0")
     text = text.replace("return Euler(0.0).planned_nfe(sigmas)", "return 2")
@@ -83,14 +83,14 @@ def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_be
     assert len({*sampler_ids, identity(Euler(0.0))}) == 3
 
 
-def test_a_noise_distribution_of_ones_own_is_known_by_its_source(tmp_path: Path) -> None:
+def test_a_noise_distribution_of_ones_own_is_known_by_its_source(tmp_path: Path):
     texts = (noisy(), noisy("torch.rand(n, generator=generator) + 1"))
     identities = [{identity(run.network) for run in planned(tmp_path, text)} for text in texts]
     assert [*map(len, identities)] == [4, 4] and len(identities[0] & identities[1]) == 2  # the other setting's networks
 
 
 @pytest.mark.slow
-def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path) -> None:
+def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path):
     """In a new process, in which FILE is read before our networks are imported."""
     change = "from diffusion_core.weightings import WEIGHTINGS\nWEIGHTINGS['karras'] = WEIGHTINGS['unit-eps']\n"
     file = written(tmp_path, change + FILE)

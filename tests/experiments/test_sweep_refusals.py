@@ -118,7 +118,7 @@ def our_schedules() -> Iterator[None]:
 @pytest.mark.parametrize("message", REFUSED)
 def test_a_file_that_does_not_do_says_what_is_missing_before_anything_is_made(
     message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     if (text := REFUSED[message]) is not None:
         written(tmp_path, text)
     monkeypatch.chdir(tmp_path)
@@ -129,14 +129,14 @@ def test_a_file_that_does_not_do_says_what_is_missing_before_anything_is_made(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_sampler_must_not_change_torch(tmp_path: Path) -> None:
+def test_a_sampler_must_not_change_torch(tmp_path: Path):
     written(tmp_path, stepping("x + (torch.set_default_dtype(torch.float64) or 0)"))
     assert "sampler mine: it changes torch's default dtype" in run(tmp_path, "--network", "exact", status=2).stderr
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_comparisons_that_fail_are_one_line_and_nothing_is_sampled_again(tmp_path: Path) -> None:
+def test_comparisons_that_fail_are_one_line_and_nothing_is_sampled_again(tmp_path: Path):
     written(tmp_path, f"{FILE}    def compare(self, of): raise KeyError('late')\n")
     ended = run(tmp_path, "--network", "exact", status=2)
     assert ended.stderr == "error: compare(): KeyError: 'late'\n"

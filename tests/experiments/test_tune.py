@@ -53,7 +53,7 @@ def labels(runs: Iterable[Run]) -> list[str]:
     return [*dict.fromkeys(run.setting.label for run in runs)]
 
 
-def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
+def test_every_setting_of_a_budget_takes_exactly_the_budget():
     runs = [run for run in explored(Tune()) if not run.impossible]
     assert {run.nfe - (run.setting.budget or 0) for run in runs} == {0}
     churn = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
@@ -76,14 +76,14 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     assert {len(run.sigmas) for run in to_zero if run.setting.label == "vp(end=0), heun"} == {5}
 
 
-def test_a_typed_setting_is_a_schedule_and_a_sampler() -> None:
+def test_a_typed_setting_is_a_schedule_and_a_sampler():
     typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
     (run,) = (run for run in explored(tune(single=(typed,))) if run.setting.label == typed)
     assert run.setting.schedule == Schedule("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
     assert run.setting.sampler == EulerTwoPart(1.0, 0.0, 0.5) and run.nfe == 8
 
 
-def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
+def test_a_setting_asks_for_no_level_that_the_network_does_not_know():
     span = (0.18, 5.3)
     low, high, right = "geometric(sigma_max=30), ddim", "karras(sigma_min=0.03), ddim", "karras(sigma_max=4), heun(1)"
     single = (*Tune().single, low, high, right, "ddpm-linspace, ddim")
@@ -101,7 +101,7 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
 
 
-def test_a_setting_in_two_spellings_competes_once() -> None:
+def test_a_setting_in_two_spellings_competes_once():
     texts = ("karras(rho=7), heun", "vp,  euler(eta=0.0)", "karras(sigma_max=20, sigma_min=0.05), heun")
     runs = explored(tune(single=texts, last_levels=(0.03,), etas=(0.0,), samplers=("heun",), schedules=("karras",)))
     assert len([run for run in runs if run.setting.label in ("karras, heun", "vp, eta 0")]) == 2
@@ -111,7 +111,7 @@ def test_a_setting_in_two_spellings_competes_once() -> None:
     }
 
 
-def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
+def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network():
     few: dict[str, Any] = {"last_levels": (0.03,)}
     of_a_flow = knowing(tune(**few), usual=("flow", "flow(shift=3)"))
     assert [*tune(**few).points][:2] == ["vp, eta 0", "vp, eta 1"]
@@ -122,7 +122,7 @@ def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network
     assert {"flow(end=0), eta 0.5", "flow(shift=3, end=0), dpm++2m"} < more
 
 
-def test_finalists_meet_what_is_used_today_on_other_images() -> None:
+def test_finalists_meet_what_is_used_today_on_other_images():
     study = tune(network="exact", search_seed=2, etas=(0.0, 0.5, 1.0))
     compared = confirmed(study)
     default, *first = [*study.points][:7]
@@ -134,7 +134,7 @@ def test_finalists_meet_what_is_used_today_on_other_images() -> None:
 
 
 @pytest.mark.slow(20)
-def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     whole = smoke(tmp_path, "tune")
     table, choices, report = whole.rows(), whole.rows("choices"), whole.report
     ran = table[table["status"] != "infeasible"]  # Heun with a last step to 0
@@ -151,9 +151,7 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "tuned_model.py").write_text(MODEL)
     monkeypatch.syspath_prepend(tmp_path)
     network = "python:tuned_model:eps"

@@ -9,7 +9,7 @@ WIDTH = 16
 class Conv(nn.Module):
     """Dilated convolutions; c is added to all of them."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.embed = nn.Sequential(nn.Linear(1, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
         self.enter = nn.Conv2d(in_channels, WIDTH, 3, padding=1)

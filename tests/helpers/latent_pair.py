@@ -30,7 +30,7 @@ class Autoencoder(nn.Module):
         return ((functional.interpolate(small, scale_factor=2) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def write(folder: Path) -> None:
+def write(folder: Path):
     """Writes the latents of the digits, with their classes."""
     data = load("mnist5k")
     latents = Autoencoder().encode(data.pixels[:N_IMAGES].float() / 127.5 - 1)

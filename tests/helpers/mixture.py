@@ -21,7 +21,7 @@ class Mixture(FlatDenoiser):
     variances: Tensor
     stds: Tensor
 
-    def __init__(self, weights: Tensor, means: Tensor, bases: Tensor, variances: Tensor, stds: Tensor) -> None:
+    def __init__(self, weights: Tensor, means: Tensor, bases: Tensor, variances: Tensor, stds: Tensor):
         super().__init__()
         self.dim = means.shape[1]
         parts = {"weights": weights, "means": means, "bases": bases, "variances": variances, "stds": stds}

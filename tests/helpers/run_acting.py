@@ -59,7 +59,7 @@ class Acting(Sampler):
             yield x
 
 
-def command(root: str, where: str, data: str) -> None:
+def command(root: str, where: str, data: str):
     """A command of two workers that would take a minute."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background would ignore it
     multiprocessing.get_context = lambda name: FORK  # type: ignore[assignment, misc, return-value]

@@ -66,7 +66,7 @@ def run(sampler: Sampler = EULER, network: Network | None = None, n_steps: int =
     return Run(made, network or exact(), n, Machine(), reference())
 
 
-def silent(evaluations: float) -> None:
+def silent(evaluations: float):
     """Progress that nobody reads."""
 
 
@@ -89,7 +89,7 @@ def user_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget()
 
 
-def forget() -> None:
+def forget():
     """As if a new process began: a user's modules are imported anew."""
     importlib.invalidate_caches()
     for cached in (

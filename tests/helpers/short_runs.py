@@ -17,7 +17,7 @@ SCHEDULE = geometric(8, 10.0, 0.1)
 class Noise:
     """Unit noise in one buffer, overwritten by the next call as the block noise is, and the number of calls."""
 
-    def __init__(self, shape: Any = (2, 1, 4, 4), seed: int = 0, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(self, shape: Any = (2, 1, 4, 4), seed: int = 0, dtype: torch.dtype = torch.float64):
         self.generator, self.buffer = torch.Generator().manual_seed(seed), torch.empty(shape, dtype=dtype)
         self.calls = 0
 

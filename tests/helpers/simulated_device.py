@@ -43,7 +43,7 @@ def is_ours(file: str) -> bool:
     return file.startswith(ROOT) and "site-packages" not in file and file != __file__
 
 
-def count_wait(reason: str) -> None:
+def count_wait(reason: str):
     frame: Any = sys._getframe(1)
     while frame.f_back and not is_ours(frame.f_code.co_filename):
         frame = frame.f_back
@@ -51,7 +51,7 @@ def count_wait(reason: str) -> None:
 
 
 class Backend(backend_registration._DummyBackendModule):
-    def synchronize(self, device: Any = None) -> None:
+    def synchronize(self, device: Any = None):
         count_wait("synchronised")
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
@@ -60,7 +60,7 @@ class Backend(backend_registration._DummyBackendModule):
     def get_rng_state(self, device: Any = None) -> Tensor:  # torch.random.fork_rng asks each backend that is registered
         return torch.empty(0, dtype=torch.uint8)
 
-    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+    def set_rng_state(self, state: Tensor, device: Any = None):
         pass
 
 
@@ -130,7 +130,7 @@ def dispatch(function: Any, args: Any, kwargs: Any) -> Any:
     return return_and_correct_aliasing(function, args, kwargs, wrapped)
 
 
-def check_devices(function: Any, args: Any, on_host: list[Tensor]) -> None:
+def check_devices(function: Any, args: Any, on_host: list[Tensor]):
     kind = function.overloadpacket
     if kind in INDEXING and is_sim(args[0]):
         indices = [index for index in args[1] if index is not None]

@@ -14,7 +14,7 @@ GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
 
-def save(path: Path, pixels: NDArray[np.generic], **how: Any) -> None:
+def save(path: Path, pixels: NDArray[np.generic], **how: Any):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **how)
 

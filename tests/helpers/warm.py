@@ -31,7 +31,7 @@ class Command:
         drawn: draw the figures of reports, but do not lay them out, which takes most of the time.
     """
 
-    def __init__(self, *arguments: str, cwd: Path = ROOT, drawn: bool = False) -> None:
+    def __init__(self, *arguments: str, cwd: Path = ROOT, drawn: bool = False):
         self.arguments = arguments
         self.folder = Path(mkdtemp(prefix="command-"))
         known = (arguments, str(cwd), str(self.folder), dict(os.environ), drawn)
@@ -57,7 +57,7 @@ class Command:
         assert self.returncode is not None
         return subprocess.CompletedProcess(self.arguments, self.returncode, out, error)
 
-    def send_signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals):
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
 
@@ -67,7 +67,7 @@ def run(*arguments: str, cwd: Path = ROOT, drawn: bool = False) -> subprocess.Co
     return Command(*arguments, cwd=cwd, drawn=drawn).wait()
 
 
-def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[str, str], drawn: bool) -> None:
+def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[str, str], drawn: bool):
     """In the new process: what the interpreter does with its command line."""
     for name, number in (("out", 1), ("err", 2)):
         file = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT)

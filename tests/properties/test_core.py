@@ -25,9 +25,7 @@ def schedules(draw: st.DrawFn) -> tuple[float, ...]:
 
 
 @given(st.sampled_from(sorted(set(SAMPLERS) - {"kadkhodaie-simoncelli"})), schedules(), st.integers(1, 70))
-def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(
-    name: str, sigmas: tuple[float, ...], batch: int
-) -> None:
+def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(name: str, sigmas: tuple[float, ...], batch: int):
     sampler: Sampler = SAMPLERS[name]()
     try:
         planned = sampler.planned_nfe(sigmas)
@@ -46,7 +44,7 @@ def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(
 
 
 @given(schedules(), st.floats(0.0, 1.0))
-def test_variance_on_a_gaussian_is_the_closed_form(sigmas: tuple[float, ...], eta: float) -> None:
+def test_variance_on_a_gaussian_is_the_closed_form(sigmas: tuple[float, ...], eta: float):
     expected = variance_of_euler(sigmas, eta)
     x = sample(EXACT, sigmas, Euler(eta), n_samples=4000, shape=(1, 2, 2), batch_size=4000)
     assert x.var().item() == pytest.approx(expected, rel=6 * math.sqrt(2 / 16_000))
@@ -54,7 +52,7 @@ def test_variance_on_a_gaussian_is_the_closed_form(sigmas: tuple[float, ...], et
 
 
 @given(ratios, st.floats(0.0, 1.0))
-def test_eta_and_beta_invert_each_other(ratio: float, share: float) -> None:
+def test_eta_and_beta_invert_each_other(ratio: float, share: float):
     eta = share * largest_eta(ratio)
     alpha, beta = alpha_beta(1.0, ratio, eta)
     assert 0 <= beta <= ratio
@@ -63,7 +61,7 @@ def test_eta_and_beta_invert_each_other(ratio: float, share: float) -> None:
 
 
 @given(st.floats(0.05, 1.0), st.floats(0.0, 0.99), ends)
-def test_the_original_rule_ends_or_refuses(alpha: float, share: float, ends: tuple[float, float]) -> None:
+def test_the_original_rule_ends_or_refuses(alpha: float, share: float, ends: tuple[float, float]):
     beta = share * math.sqrt(1 - (1 - alpha) ** 2)
     try:
         sigmas = alpha_beta_schedule(alpha, beta, *ends)

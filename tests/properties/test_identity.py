@@ -28,7 +28,7 @@ runs = st.builds(Run, settings, st.builds(Trained, noise=laws, machine=machines)
 
 
 @given(runs, runs)
-def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run) -> None:
+def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run):
     assert (identity(first) == identity(second)) == (first == second)
     assert Run(first.setting, first.network, 40, second.machine, first.reference).samples_id != first.samples_id or (
         first.machine == second.machine
@@ -36,7 +36,7 @@ def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run) -> No
 
 
 @given(laws, samplers, st.sampled_from([0.5, 7.0]), st.booleans())
-def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: bool) -> None:
+def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: bool):
     assert parse_noise(noise.name, 0.5) == noise and parse_sampler(one.name) == one
     schedule = Schedule("karras", 5, 20.0, 0.05, (("rho", rho),))
     text = f"karras(rho={rho:g}, sigma_min=0.05, sigma_max=20{', end=0' * end})"
@@ -46,7 +46,7 @@ def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: boo
 
 
 @given(st.text(max_size=40))
-def test_whatever_is_typed_is_a_sampler_or_one_line(text: str) -> None:
+def test_whatever_is_typed_is_a_sampler_or_one_line(text: str):
     try:
         parse_sampler(text)
     except ValueError as error:

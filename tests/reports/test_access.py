@@ -71,12 +71,12 @@ def opened(path: Path, browser: Any) -> Any:
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def spoil(browser: Any, html: str) -> None:
+def spoil(browser: Any, html: str):
     browser.execute_script("document.querySelector('main').insertAdjacentHTML('beforeend', arguments[0])", html)
 
 
 @pytest.mark.parametrize("scheme, paper", [("light", "rgb(253, 252, 249)"), ("dark", "rgb(21, 21, 19)")])
-def test_text_can_be_read_on_light_and_dark_pages(opened: Any, scheme: str, paper: str) -> None:
+def test_text_can_be_read_on_light_and_dark_pages(opened: Any, scheme: str, paper: str):
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     spoil(opened, "<p class='verdict failed'>No verdict</p>")  # which is rare
@@ -86,14 +86,14 @@ def test_text_can_be_read_on_light_and_dark_pages(opened: Any, scheme: str, pape
     assert opened.execute_script(CONTRAST) == ["P 1.26: grey"]
 
 
-def test_pictures_have_names_and_the_console_no_errors(opened: Any) -> None:
+def test_pictures_have_names_and_the_console_no_errors(opened: Any):
     assert opened.execute_script(NAMELESS) == [] and opened.get_log("browser") == []
     spoil(opened, "<img alt=''><svg aria-label='a.svg'></svg>")
     opened.execute_script("console.error('odd')")
     assert len(opened.execute_script(NAMELESS)) == 2 and "odd" in opened.get_log("browser")[0]["message"]
 
 
-def test_the_keyboard_reaches_folds_and_links_in_order_and_shows_where_it_is(opened: Any) -> None:
+def test_the_keyboard_reaches_folds_and_links_in_order_and_shows_where_it_is(opened: Any):
     def tab() -> list[Any]:
         opened.switch_to.active_element.send_keys("\ue004")
         return opened.execute_script(FOCUSED)
@@ -105,7 +105,7 @@ def test_the_keyboard_reaches_folds_and_links_in_order_and_shows_where_it_is(ope
     assert tab()[:2] == [2, False]
 
 
-def test_figures_have_no_ground_and_print_opens_the_conditions(again: dict[str, Path], browser: Any) -> None:
+def test_figures_have_no_ground_and_print_opens_the_conditions(again: dict[str, Path], browser: Any):
     browser.get((again["noise_levels-laptop"] / "report.html").as_uri())
     dark = {"name": "prefers-color-scheme", "value": "dark"}
     state = """return [document.querySelector("#details dl").checkVisibility(),
@@ -119,7 +119,7 @@ def test_figures_have_no_ground_and_print_opens_the_conditions(again: dict[str, 
     assert (on_screen, printed) == ([False, False, "none"], [True, True, "none"])
 
 
-def test_under_the_pointer_one_picture_lies_in_the_place_of_the_other(again: dict[str, Path], browser: Any) -> None:
+def test_under_the_pointer_one_picture_lies_in_the_place_of_the_other(again: dict[str, Path], browser: Any):
     browser.get((again["beta-digits"] / "report.html").as_uri())
     _, first, second = browser.find_elements("css selector", ".pictures img")
     apart = first.rect["x"] - second.rect["x"]
@@ -127,7 +127,7 @@ def test_under_the_pointer_one_picture_lies_in_the_place_of_the_other(again: dic
     assert first.rect == second.rect and apart < -200
 
 
-def test_no_screen_needs_sideways_scrolling(opened: Any) -> None:
+def test_no_screen_needs_sideways_scrolling(opened: Any):
     def scrolling() -> list[int]:
         too_narrow = []
         for width in WIDTHS:

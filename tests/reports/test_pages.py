@@ -32,7 +32,7 @@ UNCLEAR = {"change": -0.5, "verdict": "no difference detected"}
      "differs by 3.0 (2.0 to 4.0) in MMD ×1000; chance does that in 1 of 1,000,000 A/A tests. "
      "Do not use these numbers."),
 ], ids=["better", "worse", "no difference detected", "no verdict", "static", "failed control"])  # fmt: skip
-def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str) -> None:
+def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str):
     page = read_page(beta(**values))
     assert (page.lead, page.verdict, page.failed) == (lead, verdict, values is FAILED)
     assert len(page.headline.split()) <= 40
@@ -56,9 +56,7 @@ FAILS, CORRECTED = (-3.0, "no verdict"), (-2.7, "not significant after correctio
      "Yes, better within 66 network evaluations; no, worse within 8; no verdict within 32.", {}),
     ({8: LOSES}, "No, worse within 8 network evaluations.", UNCLEAR),
 ], ids=["wins", "loses", "corrected", "a failure", "first unclear"])  # fmt: skip
-def test_the_headline_says_within_how_many_evaluations_which_kind_wins(
-    beta: Make, best: Any, says: str, values: Any
-) -> None:
+def test_the_headline_says_within_how_many_evaluations_which_kind_wins(beta: Make, best: Any, says: str, values: Any):
     page = read_page(beta(best=best, **values))
     answer = "no difference detected" if values else "yes"
     assert page.lead == says and page.verdict.startswith(f"On the geometric schedule with 66, {answer}: MMD ×1000 ")
@@ -71,7 +69,7 @@ def test_the_headline_says_within_how_many_evaluations_which_kind_wins(
     ]
 
 
-def test_one_pair_that_is_the_best_within_several_numbers_is_said_once(beta: Make) -> None:
+def test_one_pair_that_is_the_best_within_several_numbers_is_said_once(beta: Make):
     directory = beta(best={8: TIED_BY, 16: TIED_BY})
     rows = pd.read_csv(directory / "contrasts.csv")
     confirmed = rows["kind"] == "confirm"
@@ -88,7 +86,7 @@ def test_one_pair_that_is_the_best_within_several_numbers_is_said_once(beta: Mak
     ({66: (-0.2, "no difference detected")},
      " With 66, with 66 scores 0.2 lower: no difference detected (−1.2 to 0.8)."),
 ], ids=["none", "not better"])  # fmt: skip
-def test_beta_advises_the_cheapest_and_says_what_more_evaluations_change(beta: Make, more: Any, advice: str) -> None:
+def test_beta_advises_the_cheapest_and_says_what_more_evaluations_change(beta: Make, more: Any, advice: str):
     page = read_page(beta(best={8: LOSES, 16: LOSES, 66: LOSES}, more=more, info={"differs_from_preset": ["sizes"]}))
     cheapest = "Use without 8 with 8 evaluations: MMD ×1000 12.0 (FD 12.0), 12.0 on the worst of 5 networks."
     assert page.advice == cheapest + advice
@@ -98,7 +96,7 @@ def test_beta_advises_the_cheapest_and_says_what_more_evaluations_change(beta: M
     )
 
 
-def test_beta_advises_a_dearer_setting_only_if_it_is_better_and_within_the_limit(beta: Make) -> None:
+def test_beta_advises_a_dearer_setting_only_if_it_is_better_and_within_the_limit(beta: Make):
     directory = beta(best={8: LOSES, 16: TIED_BY, 66: TIED_BY}, more={16: (-3.0, "better"), 66: (-4.0, "better")})
     use, price = read_page(directory).advice.split(": ", 1)
     assert use == "Use with 66 with 66 evaluations"
@@ -123,7 +121,7 @@ def limited(directory: Path, depends: bool) -> Page:
 
 
 @pytest.mark.parametrize("depends", [True, False])
-def test_the_answer_stands_within_the_limit_of_visible_noise_and_without_it(beta: Make, depends: bool) -> None:
+def test_the_answer_stands_within_the_limit_of_visible_noise_and_without_it(beta: Make, depends: bool):
     page = limited(beta(best={8: LOSES, 66: LOSES}), depends)
     free = "with noise wins within 66 network evaluations (−11.0; −12.0 to −10.0)."
     if depends:
@@ -144,7 +142,7 @@ def test_the_answer_stands_within_the_limit_of_visible_noise_and_without_it(beta
     )
 
 
-def test_confirmers_may_see_the_limit_on_another_side_of_a_setting(beta: Make) -> None:
+def test_confirmers_may_see_the_limit_on_another_side_of_a_setting(beta: Make):
     directory = beta(best={8: LOSES, 66: LOSES})
     rows = pd.read_csv(directory / "contrasts.csv")
     rows.loc[rows["kind"] == "confirm", ["visible_noise_a", "visible_noise_b"]] = 0.02, 0.05
@@ -163,7 +161,7 @@ def test_confirmers_may_see_the_limit_on_another_side_of_a_setting(beta: Make) -
 
 
 @pytest.mark.parametrize(("score", "word"), [(45.0, "fails"), (17.0, "differs more than usual")])
-def test_a_network_that_differs_is_named_with_the_difference_without_it(beta: Make, score: float, word: str) -> None:
+def test_a_network_that_differs_is_named_with_the_difference_without_it(beta: Make, score: float, word: str):
     directory = beta(best={8: LOSES, 66: LOSES})
     rows = pd.read_csv(directory / "contrasts.csv")
     of_pair = rows["a"].eq("with 66") & rows["kind"].eq("confirm")
@@ -177,7 +175,7 @@ def test_a_network_that_differs_is_named_with_the_difference_without_it(beta: Ma
     assert any("1 of 5 networks lower" in cell for table in page.tables for row in table.rows for cell in row.cells)
 
 
-def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make) -> None:
+def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make):
     curves = [{"section": "confirm", "budget": budget, "curve": f"{kind} fresh noise", "metric": "mmd", "value": value,
                "low": 0.009, "high": 0.011, "setting": f"{kind} {budget}"}
               for budget, value in ((8, 0.01), (16, 0.011), (66, 0.0105)) for kind in ("with", "without")]  # fmt: skip
@@ -221,7 +219,7 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
         assert read_page(directory).details[0][1].startswith(f"Fresh noise {says} variety:")
 
 
-def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text() -> None:
+def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text():
     canvas = Canvas(figsize=(1, 1))
     canvas.text(0.5, 0.5, "a label")
     with style():
@@ -229,7 +227,7 @@ def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text() -> N
     assert text.count("(prefers-color-scheme: dark) { svg:root { filter: invert(") == 1 and ">a label</text>" in text
 
 
-def test_errors_are_drawn_as_ratios_to_the_first_setting_at_the_same_level() -> None:
+def test_errors_are_drawn_as_ratios_to_the_first_setting_at_the_same_level():
     rows = pd.DataFrame({"train_noise": ["a", "a", "b", "b"], "sigma": [1.0, 2.0, 1.0, 2.0], "density": 1.0})
     curves = rows.assign(setting=rows["train_noise"], relative_error=[0.5, 0.2, 0.25, 0.4])
     above, _ = draw_errors(curves, rows).axes
@@ -237,7 +235,7 @@ def test_errors_are_drawn_as_ratios_to_the_first_setting_at_the_same_level() -> 
 
 
 @pytest.mark.parametrize(("features", "fd"), [("digits", "FD"), ("inception-v3-compat", "FID")])
-def test_the_first_screen_has_one_metric_and_fd_in_brackets(beta: Make, features: str, fd: str) -> None:
+def test_the_first_screen_has_one_metric_and_fd_in_brackets(beta: Make, features: str, fd: str):
     directory = beta()
     for path in directory.glob("*.csv"):
         path.write_text(path.read_text().replace("digits", features))
@@ -247,7 +245,7 @@ def test_the_first_screen_has_one_metric_and_fd_in_brackets(beta: Make, features
     assert texts[1] == f"MMD ×1000 0.1 ({fd} 1.4)" and f"in {features} features" in dict(page.facts)["Score"]
 
 
-def test_a_page_says_that_the_metrics_order_its_settings_differently(beta: Make) -> None:
+def test_a_page_says_that_the_metrics_order_its_settings_differently(beta: Make):
     directory = beta()
     assert read_page(directory).warnings == []
     table = pd.read_csv(directory / "table.csv")
@@ -276,7 +274,7 @@ def test_a_page_says_that_the_metrics_order_its_settings_differently(beta: Make)
     ({"before": 13}, [], []),  # FD 5 is nine floors above the floor
     ({"n_planned": 6}, ["5 of 6 networks were compared."], []),
 ])  # fmt: skip
-def test_caveats_are_about_what_is_shown(beta: Make, values: dict[str, Any], warnings: list[str], caveats: Any) -> None:
+def test_caveats_are_about_what_is_shown(beta: Make, values: dict[str, Any], warnings: list[str], caveats: Any):
     page = read_page(beta(**({"floor": (500, 0.5)} | values)))
     lacking = "The best with fresh noise was not compared with the best without."
     assert (page.warnings, page.caveats) == (warnings, [*caveats, lacking])
@@ -288,7 +286,7 @@ def test_caveats_are_about_what_is_shown(beta: Make, values: dict[str, Any], war
     (0.97, ["At least 97 % (eta 1) of the samples lie much nearer to training images than real images do: they may be "
             "copies."]),
 ])  # fmt: skip
-def test_the_page_warns_of_copies(beta: Make, memorised: float, warnings: list[str]) -> None:
+def test_the_page_warns_of_copies(beta: Make, memorised: float, warnings: list[str]):
     folder = beta(floor=(500, 0.5))
     table = pd.read_csv(folder / "table.csv")
     table.loc[table["setting"].isin(["eta 0", "eta 1"]), "memorised"] = 0.0
@@ -307,11 +305,11 @@ MANY = "95 % interval: where the mean over many such networks lies"
     ({"new_network_low": -0.009, "new_network_high": 0.001}, [MANY, "expected for a sixth network: −9.0 to 1.0"]),
     ({"holds_for": 3}, ["95 % interval: where the mean over many such images of these 3 networks lies"]),
 ])  # fmt: skip
-def test_the_page_says_how_sure_it_is(beta: Make, values: dict[str, Any], doubts: list[str]) -> None:
+def test_the_page_says_how_sure_it_is(beta: Make, values: dict[str, Any], doubts: list[str]):
     assert dict(read_page(beta(floor=None, **values)).facts)["Sure?"] == "; ".join(doubts)
 
 
-def test_figure_and_table_show_the_same_settings(folder: Make, beta: Make) -> None:
+def test_figure_and_table_show_the_same_settings(folder: Make, beta: Make):
     page = read_page(beta(nfe_a=33))
     lines = [(line.label, line.value, line.interval, line.word) for line in page.figures[0].lines]
     assert lines == [("eta 1, 33 evaluations", "−8.0", "−9.0 to −7.0", "better")]
@@ -324,7 +322,7 @@ def test_figure_and_table_show_the_same_settings(folder: Make, beta: Make) -> No
 NAME = "<script>alert(1)</script>|*_`[x](y)\n#"
 
 
-def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Make) -> None:
+def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Make):
     info = {"notes": [NAME], "versions": {NAME: NAME}, "machine": NAME, "commit": NAME}
     write_report(directory := beta(a=NAME, info=info, **FAILED))
     html, text = ((directory / f"report.{end}").read_text(encoding="utf-8") for end in ("html", "md"))
@@ -365,7 +363,7 @@ FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)
 ], ids=["lowest", "noisy", "all noisy", "no difference", "corrected", "worse"])  # fmt: skip
 def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     sweep: Make, settings: Any, use: str, lead: str, verdict: str, caveats: list[str]
-) -> None:
+):
     page = read_page(sweep({"group": {"base": BASE, **settings}}))
     assert (page.lead, page.verdict, page.caveats, page.also, page.warnings) == (lead, verdict, caveats, "", [])
     assert [row.name for row in page.tables[0].rows if row.best] == [use]
@@ -373,14 +371,14 @@ def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     assert page.advice == ("Use x." if lead == WON else "Keep base.") and len(page.headline.split()) <= 25
 
 
-def test_many_comparisons_have_a_line_on_what_they_cost(sweep: Make) -> None:
+def test_many_comparisons_have_a_line_on_what_they_cost(sweep: Make):
     groups = {"g": {"base": BASE, "x": BETTER}}
     assert read_page(sweep(groups, n_compared=12)).also == ""
     page = read_page(sweep(groups, "compared", {"experiment": "sweep"}, n_compared=13))
     assert page.also.startswith("Verdicts are corrected for 13 comparisons, which hides smaller differences")
 
 
-def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:
+def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make):
     tie = {"base": BASE, "x": BETTER, "y": (8.2, "no difference detected", 0)}
     nothing = {"base": BASE, "x": (8, "no verdict", 0)}
     new = {"base": BASE, "x": NOT}
@@ -400,7 +398,7 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])
-def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, groups: int) -> None:
+def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, groups: int):
     names = {f"x{at}": (5.0 + at / 10, "no difference detected", 0) for at in range(29)}
     settings = {"base": BASE, **names, "x29": (11.0, "better", 0)}
     page = read_page(sweep({f"g{at}": settings for at in range(groups)}))
@@ -411,7 +409,7 @@ def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, group
     assert page.note.startswith(f"{31 * groups - 25} settings with higher scores are left out. ")
 
 
-def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make) -> None:
+def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make):
     new = {"base": BASE, "x": BETTER}
     again = (14.0, "failed", 0.0)
     directory = sweep({"control": {"base": BASE, "base again": again}, "g": new, "h": new}, p_value=1e-9)
@@ -456,7 +454,7 @@ NEITHER = "x against base: MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 t
 @pytest.mark.parametrize("experiment", ["schedules", "tune"])
 def test_what_was_confirmed_has_a_headline_with_its_interval(
     chosen: Make, experiment: str, duels: Any, values: Any, headline: str, advice: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr("reports.snippets.write_sampling", lambda row: row["setting"])
     directory = chosen(duels, experiment, **values)
     page = read_page(directory)
@@ -486,7 +484,7 @@ def test_what_was_confirmed_has_a_headline_with_its_interval(
 ])  # fmt: skip
 def test_the_cheapest_is_advised_unless_a_dearer_one_is_better(
     chosen: Make, change: float, verdict: str, recommended: bool, advice: str
-) -> None:
+):
     of_y = (-4.0 + change, "better", {}) if recommended else NOTHING
     directory = chosen({(16, "x"): GAIN, (66, "y"): of_y})
     rows = pd.read_csv(directory / "contrasts.csv")
@@ -497,12 +495,12 @@ def test_the_cheapest_is_advised_unless_a_dearer_one_is_better(
     assert read_page(directory).advice == advice
 
 
-def test_the_default_is_that_of_the_same_evaluations(chosen: Make) -> None:
+def test_the_default_is_that_of_the_same_evaluations(chosen: Make):
     page = read_page(chosen({(16, "x"): NOTHING, (66, "y"): (-0.5, NOTHING[1], {"nfe_a": 65})}))
     assert dict(page.facts)["Cost"].startswith("66 evaluations per image")
 
 
-def test_a_failed_control_leaves_no_advice(chosen: Make) -> None:
+def test_a_failed_control_leaves_no_advice(chosen: Make):
     directory = chosen({(16, "x"): GAIN}, control="failed")
     rows = pd.read_csv(directory / "contrasts.csv")
     passed = rows[rows["kind"] == "control"].assign(verdict="passed", p_value=0.9)
@@ -516,7 +514,7 @@ def test_a_failed_control_leaves_no_advice(chosen: Make) -> None:
     (True, "sigmabench", "3 other networks chose one setting per question; then"),
     (False, "others", "This network chose among 3 settings; then"),
 ])  # fmt: skip
-def test_the_page_says_who_chose(chosen: Make, given: bool, trained: str, says: str) -> None:
+def test_the_page_says_who_chose(chosen: Make, given: bool, trained: str, says: str):
     directory = chosen({(16, "x"): GAIN}, given=given)
     table = pd.read_csv(directory / "table.csv")
     table.assign(trained_by=trained).to_csv(directory / "table.csv", index=False)
@@ -524,7 +522,7 @@ def test_the_page_says_who_chose(chosen: Make, given: bool, trained: str, says: 
 
 
 @pytest.mark.parametrize("helps", [True, False])
-def test_noise_levels_answers_for_the_levels_first_and_shows_what_is_advised(chosen: Make, helps: bool) -> None:
+def test_noise_levels_answers_for_the_levels_first_and_shows_what_is_advised(chosen: Make, helps: bool):
     duels = {}
     for name, choice, said in (("m", "parameterisation", not helps), ("x", "train_noise", helps)):
         change, verdict, _ = GAIN if said else NOTHING
@@ -553,12 +551,12 @@ def test_noise_levels_answers_for_the_levels_first_and_shows_what_is_advised(cho
         assert code.startswith("mixture = TiedMixture.fit(images)")
 
 
-def test_a_page_says_that_nothing_was_confirmed(sweep: Make) -> None:
+def test_a_page_says_that_nothing_was_confirmed(sweep: Make):
     page = read_page(sweep({"8 evaluations": {"base": BASE, "x": BETTER}}, "schedules"))
     assert page.lead == WON and page.caveats[0] == "What was chosen was not confirmed."
 
 
-def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
+def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make):
     info = {
         "formulas": {"linear": "even steps in sigma", "euler": "x <- `x`", "mine": ""},
         "commit": "a1",
@@ -570,12 +568,12 @@ def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
     assert [pair for pair in details if pair[0].startswith("Formula")] == [(f"Formula: {a}", b) for a, b in formulas]
 
 
-def test_tune_says_that_the_time_was_too_short(folder: Make) -> None:
+def test_tune_says_that_the_time_was_too_short(folder: Make):
     text = "No verdict. The time was up: 4 runs were not begun. The same command continues from what is stored."
     assert read_page(folder("tune", {"runs_not_begun": 4})).headline == text
 
 
-def test_tune_shows_code_of_the_settings_file(chosen: Make) -> None:
+def test_tune_shows_code_of_the_settings_file(chosen: Make):
     directory = chosen({(16, "x"): GAIN}, "tune")
     (directory / "export").mkdir()
     (directory / "export" / "x.py").write_text("print('<x>')")
@@ -587,7 +585,7 @@ def test_tune_shows_code_of_the_settings_file(chosen: Make) -> None:
     assert "print(&#39;&lt;x&gt;&#39;)" in (directory / "report.html").read_text(encoding="utf-8")
 
 
-def test_run_is_a_score_next_to_that_of_real_images(sweep: Make, folder: Make) -> None:
+def test_run_is_a_score_next_to_that_of_real_images(sweep: Make, folder: Make):
     page = read_page(sweep({"one": {"eta 1": BASE}}, "run"))
     assert page.headline == "eta 1 has FD 12.0; real images have 0.0." and not page.figures
     assert [figure.value for figure in page.key_figures] == ["12.0", "12.0", "66", "5 × 500"]
@@ -622,7 +620,7 @@ X = "Yes. x lowers MMD ×1000 from 12.0 to 8.0 (difference −4.0; −5.0 to −
     ({"w": (9.0, "better", 0), "x": BETTER}, f"{X} w: closer too."),
     ({}, "first has MMD ×1000 12.0 (95 % interval 6.0 to 24.0); 500 real images: 0.1."),
 ], ids=["two", "three", "worse and tie", "tie", "two better", "one"])  # fmt: skip
-def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict[str, Any], answer: str) -> None:
+def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict[str, Any], answer: str):
     page = score(sets, pairs="names", warnings=["x has copies"])
     assert page.headline == answer and page.warnings == ["x has copies."] and len(page.tables) == 1
     assert len(page.tables[0].rows) == 1 + len(sets)
@@ -633,11 +631,11 @@ def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict
 
 
 @pytest.mark.parametrize(("high", "says"), [(0.4, "as near as real images (at most 4.8)"), (0, "no distance detected")])
-def test_one_score_whose_interval_reaches_0_is_words(score: Callable[..., Page], high: float, says: str) -> None:
+def test_one_score_whose_interval_reaches_0_is_words(score: Callable[..., Page], high: float, says: str):
     assert score({}, ends=(-0.1, high)).headline == f"first: MMD ×1000 {says}; 500 real images: 0.1."
 
 
-def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside_it(score: Callable[..., Page]) -> None:
+def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside_it(score: Callable[..., Page]):
     table = score({"first": (12.04, "", 0.0), "x": (8.06, "better", 0.0)}).tables[0]
     heads = [column.head for column in table.columns]
     values = [row.cells[heads.index("MMD ×1000")] for row in table.rows]
@@ -665,7 +663,7 @@ def samplers(folder: Make) -> Callable[..., Page]:
     return read
 
 
-def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -> None:
+def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]):
     page = samplers(euler=("right", 1.0), heun=("right", 1.001, 0.7), dpm=("wrong limit", 0.8), odd=("order lost", ""),
                     noisy=("noise left over", 1.005, ""), huge=("wrong limit", 9e9),
                     slow=("not decided", 1.02))  # fmt: skip
@@ -687,7 +685,7 @@ def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -
     (("right", ""), ["none", "0.900", "0.993", "1.0"], ["28 steps", "400 steps"]),
     (("right", "", ""), ["none", "1.0"], []),
 ])  # fmt: skip
-def test_one_sampler_is_shown_by_its_steps(samplers: Any, row: Any, values: list[str], lines: list[str]) -> None:
+def test_one_sampler_is_shown_by_its_steps(samplers: Any, row: Any, values: list[str], lines: list[str]):
     page = samplers(euler=row)
     assert page.headline == f"Right: it tends to {row[1]}; more."
     assert [figure.value for figure in page.key_figures] == values

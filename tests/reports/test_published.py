@@ -25,7 +25,7 @@ ASKS = {name: info["experiment"] for name, info in INFOS.items() if info["experi
 COMPARED = sorted(name for name, asks in ASKS.items() if asks in ("beta", "schedules", "noise_levels"))
 
 
-def test_every_result_is_here_small_and_has_a_report() -> None:
+def test_every_result_is_here_small_and_has_a_report():
     files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
     assert len(files) <= 560 and sum(path.stat().st_size for path in files) <= 6_500_000
     assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*ASKS}  # others are of old commands
@@ -37,7 +37,7 @@ def test_every_result_is_here_small_and_has_a_report() -> None:
 
 @pytest.mark.slow(20)
 @pytest.mark.parametrize("name", sorted(ASKS))
-def test_a_published_report_is_rendered_again_byte_for_byte(name: str, again: dict[str, Path]) -> None:
+def test_a_published_report_is_rendered_again_byte_for_byte(name: str, again: dict[str, Path]):
     for file in ("report.md", "report.html"):
         assert (again[name] / file).read_bytes() == (PUBLISHED / name / file).read_bytes(), file
     assert len((again[name] / "report.html").read_bytes()) <= 200_000
@@ -108,7 +108,7 @@ def numbers(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_the_first_screen_equals_the_tables(name: str) -> None:
+def test_the_first_screen_equals_the_tables(name: str):
     n = numbers(name)
     screen = first_screen(name)
     change = f"{n['value_b']} to {n['value_a']}"
@@ -123,7 +123,7 @@ def test_the_first_screen_equals_the_tables(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in COMPARED if ASKS[name] == "beta"])
-def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
+def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str):
     every = table(name, "table")
     runs = every.query("section in ['primary', 'confirm']").copy()
     info = INFOS[name]
@@ -159,7 +159,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     assert len(tokens) > 25 and {*tokens} - known == set()
 
 
-def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
+def test_the_first_screen_of_the_samplers_equals_the_tables():
     verdicts = table("samplers", "verdicts")
     screen = first_screen("samplers")
     right, unknown = (verdicts["kind"] == kind for kind in ("right", "not decided"))
@@ -179,7 +179,7 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
 
 
-def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> None:
+def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say():
     pipelines = table("guidance", "policies").query("group == 'Pipelines of diffusers'")
     checks = table("guidance", "policy_checks").query("check == 'embedded' and verdict == 'right'")
     right, unknown = (pipelines["kind"].eq(kind) for kind in ("right", "not decided"))
@@ -200,7 +200,7 @@ def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> N
 
 
 @pytest.mark.slow
-def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("reports.render.LARGE", 1_000)
     directory = beta(info={"commit": "a1"})
     (directory / "images" / "other.png").touch()
@@ -214,12 +214,12 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
         publish_result(directory, out)
 
 
-def test_networks_of_another_commit_are_published_if_the_code_that_trains_is_the_same() -> None:
+def test_networks_of_another_commit_are_published_if_the_code_that_trains_is_the_same():
     assert trains_alike("HEAD", "HEAD^{commit}") and not trains_alike("HEAD", "b2")
     assert all((PUBLISHED.parents[1] / path).exists() for path in TRAINING)
 
 
-def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> None:
+def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path):
     """A name in a table that is a path, and links, as in a result that somebody else sent."""
     made = beta(info={"commit": "a1"})
     secret = tmp_path / "secret.png"
@@ -245,7 +245,7 @@ def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> N
     ({}, "", "an installed version made it, which names no commit"),
     ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""),
 ])  # fmt: skip
-def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str) -> None:
+def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str):
     directory = beta(info=info)
     rows = pd.read_csv(directory / "table.csv", dtype=str).assign(trained_commit=trained)
     rows.to_csv(directory / "table.csv", index=False)

@@ -12,7 +12,7 @@ MEASURED = ["mmd", "visible_noise"]
 
 
 @pytest.mark.parametrize("file", sorted(PUBLISHED.glob("*/choices.csv*")), ids=lambda file: file.parent.name)
-def test_published_choices_follow_from_the_rows_of_explorers(file: Path) -> None:
+def test_published_choices_follow_from_the_rows_of_explorers(file: Path):
     name = file.parent.name
     (path,) = file.parent.glob("table.csv*")  # it may be compressed
     choices, table = (pd.read_csv(each).fillna({"budget": 0}) for each in (file, path))

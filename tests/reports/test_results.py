@@ -22,7 +22,7 @@ from reports.settings import summarise_settings
 Make = Callable[..., Path]
 
 
-def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> None:
+def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make):
     result = read(directory := beta())
     assert result.features == "digits" and result.table["train_seed"].iloc[0] == "0"
     assert (result.table["mmd"].dtype, result.table["final_denoise"].dtype) == ("float64", "boolean")
@@ -46,7 +46,7 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
 @pytest.mark.parametrize("total, says", [
     (30.0, "30 s of computing on a CPU, 2 cores"), (2490.0, "42 min of computing on a CPU, 2 cores, summed over runs"),
 ])  # fmt: skip
-def test_a_page_has_the_time_of_making_everything_stored_parts_too(total: float, says: str, beta: Make) -> None:
+def test_a_page_has_the_time_of_making_everything_stored_parts_too(total: float, says: str, beta: Make):
     info = {"machine": "a CPU, 2 cores", "wall_seconds": 30.0, "total_seconds": total, "computed": 0.1}
     assert read_page(beta(info=info)).source.time == says
 
@@ -56,7 +56,7 @@ def test_a_page_has_the_time_of_making_everything_stored_parts_too(total: float,
     ({"experiment": "gone"}, "run.json: experiment='gone': this version has no page for it, only for beta, "),
     ({}, r"table\.csv: missing columns: beta, eta"),
 ])  # fmt: skip
-def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], message: str) -> None:
+def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], message: str):
     path = beta(info=info) / "table.csv"
     path.write_text(path.read_text(encoding="utf-8").replace(",beta,eta,", ",b,e," if not info else ",beta,eta,", 1))
     with pytest.raises(ValueError, match=message):
@@ -69,7 +69,7 @@ def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], m
 ])  # fmt: skip
 def test_what_is_not_there_is_one_line_and_status_2(
     arguments: str, line: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     monkeypatch.setattr(sys, "argv", ["reports", *arguments.split()])
     assert run_main(run) == 2
     error = capsys.readouterr().err
@@ -109,7 +109,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     return {re.findall(r"<small>([^·]*?)(?: ·| \(no|</small>)", part)[0].strip(): part for part in parts}
 
 
-def test_a_row_has_finding_link_thumbnail_time_and_date(rows: Rows) -> None:
+def test_a_row_has_finding_link_thumbnail_time_and_date(rows: Rows):
     row = rows["deep/one"]
     assert '<a href="deep/one/report.html">Yes on the geometric schedule with 66 evaluations.</a>' in row
     assert "· mnist5k · small network, 9,000 images seen in training · digits features</small>" in row
@@ -117,7 +117,7 @@ def test_a_row_has_finding_link_thumbnail_time_and_date(rows: Rows) -> None:
     assert '<img src="data:image/png;base64,' in row and "flag" not in row
 
 
-def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
+def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path):
     assert "x scores lower, but leaves visible noise (" in rows["three"]
     assert "<a" not in rows["three"] and "y is better than base." in rows["three"]
     assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
@@ -126,7 +126,7 @@ def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, t
         write_index(tmp_path / "deep" / "one" / "images")
 
 
-def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make) -> None:
+def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make):
     """By evaluations what is recommended, or the default; of data without such a result the command."""
     loud = {"visible_noise_a": 0.05}
     duels = {(16, "x"): (-4.0, "better", {}), (66, "y"): (-5.0, "better", loud), (66, "z"): (-0.5, "worse", {})}
@@ -152,7 +152,7 @@ def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make) -> None:
     assert places == sorted(places)
 
 
-def test_what_beta_advises_stands_in_the_index_beside_what_was_fixed(chosen: Make, beta: Make) -> None:
+def test_what_beta_advises_stands_in_the_index_beside_what_was_fixed(chosen: Make, beta: Make):
     again = beta(best={8: (-1.0, "better"), 16: (2.0, "no difference detected")})
     results = {"one": read(chosen({(16, "x"): (-4.0, "better", {})})), "two": read(again)}
     table = list_what_to_use(results)
@@ -163,19 +163,19 @@ def test_what_beta_advises_stands_in_the_index_beside_what_was_fixed(chosen: Mak
     assert table.rows[-1].cells == ["8", "with 8", "11.0", "11.0", "", noise, "two"]
 
 
-def test_of_many_rows_those_go_first_that_score_no_better_with_more_evaluations(chosen: Make) -> None:
+def test_of_many_rows_those_go_first_that_score_no_better_with_more_evaluations(chosen: Make):
     gains = {8: -5.0, 10: -4.0, 12: -3.0, 14: -6.0, 16: -7.0, **dict.fromkeys(range(20, 32), -2.0)}
     result = read(chosen({(budget, f"x{budget}"): (change, "better", {}) for budget, change in gains.items()}))
     assert [row.cells[0] for row in list_what_to_use({"one": result}).rows] == ["8", "14", "16"]
 
 
-def test_the_index_has_version_and_day_of_the_last_result() -> None:
+def test_the_index_has_version_and_day_of_the_last_result():
     days = {"0.10.0": "2026-11-30", "0.9.1": "2026-11-05", "": ""}
     rows = [{"version": name, "page": Page(Source(date=day), "", "", "")} for name, day in days.items()]
     assert describe_source(rows) == "Sigmabench 0.10.0 · last result of 30 November 2026"
     assert describe_source(rows[2:]) == "Sigmabench"
 
 
-def test_a_result_of_a_command_that_is_gone_is_archived(rows: Rows) -> None:
+def test_a_result_of_a_command_that_is_gone_is_archived(rows: Rows):
     row = rows["gone"]
     assert '<a href="four/">four: Why &lt;b&gt;?</a>' in row and "gone · commit 1a2b" in row and "⚑" not in row

@@ -26,7 +26,7 @@ def eps(x: torch.Tensor, sigma: Any) -> torch.Tensor:
 @pytest.mark.parametrize("final", [True, False], ids=["end=0", "ends above 0"])
 @pytest.mark.parametrize("schedule", snippets.SCHEDULES)
 @pytest.mark.parametrize("sampler", ["euler(eta=0)", "euler(eta=0.5)", "euler(eta=1)", *snippets.SAMPLERS])
-def test_schedule_and_sampler_make_the_samples_of_the_package(schedule: str, sampler: str, final: bool) -> None:
+def test_schedule_and_sampler_make_the_samples_of_the_package(schedule: str, sampler: str, final: bool):
     known = parse_sampler(sampler)
     row = ROW | {"schedule": schedule, "sampler": sampler, "final_denoise": final}
     row["eta"] = known.eta if sampler.startswith("euler") else math.nan
@@ -45,7 +45,7 @@ def test_schedule_and_sampler_make_the_samples_of_the_package(schedule: str, sam
 
 
 @pytest.mark.parametrize("parameterisation", snippets.GIVEN)
-def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str) -> None:
+def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str):
     noise = NOISE_DISTRIBUTIONS["log-normal"](0.5955, 1.0)
     row = pd.Series({"p_mean": noise.p_mean, "p_std": noise.p_std, "weighting": "karras",
                      "parameterisation": parameterisation})  # fmt: skip
@@ -67,7 +67,7 @@ def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str) ->
 
 
 @pytest.mark.parametrize("change", [{"schedule": "cosine"}, {"sampler": "heun"}])
-def test_what_has_no_code_is_not_shown(change: dict[str, str]) -> None:
+def test_what_has_no_code_is_not_shown(change: dict[str, str]):
     row = pd.Series(ROW | {"schedule": "linear", "sampler": "res-2m"})
     assert snippets.show(snippets.write_sampling(row))
     assert snippets.show(snippets.write_sampling(pd.Series({**row, **change}))) == []

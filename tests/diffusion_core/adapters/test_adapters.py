@@ -55,7 +55,7 @@ def noisy(sigma: Tensor, side: int = SIDE) -> Tensor:
     return x * broadcast_like(x, 1 + sigma.square()).sqrt()
 
 
-def test_samples_have_the_shape_of_the_adapter() -> None:
+def test_samples_have_the_shape_of_the_adapter():
     model = adapters.edm(lambda z, sigma: z, images())
     assert generate_samples(model, beta=0.0, n_samples=2).shape == (2, 1, SIDE, SIDE)
     assert generate_samples(model, beta=0.0, n_samples=2, shape=(1, 2, 2)).shape == (2, 1, 2, 2)
@@ -80,7 +80,7 @@ CASES: list[tuple[str, str, Time, dict[str, Any]]] = [  # a network, and what is
 @pytest.mark.parametrize("process, returns, time, options", CASES)
 def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(
     process: str, returns: str, time: Time, options: dict[str, Any], pixels: tuple[float, float]
-) -> None:
+):
     net = exact(process, returns, time, DENOISER, images(), pixels)
     model = getattr(adapters, process)(net, images(), pixels=pixels, **options)
     low, high = model.span
@@ -91,7 +91,7 @@ def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(
 
 
 @pytest.mark.parametrize("predicts", ["eps", "v"])
-def test_float32_is_close_to_float64(predicts: str) -> None:
+def test_float32_is_close_to_float64(predicts: str):
     net = exact("vp", predicts, DDPM, DENOISER, images())
     model = adapters.vp(lambda z, t: net(z.double(), t).float(), images(), predicts=predicts)
     x = noisy(SIGMAS)
@@ -106,20 +106,20 @@ def test_float32_is_close_to_float64(predicts: str) -> None:
      linear_betas(first=1)],
     ids=str,
 )  # fmt: skip
-def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time) -> None:
+def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time):
     low, high = (min(max(end, 1e-3), 1e3) for end in time.span)
     sigma = torch.tensor(geometric(50, high, low), dtype=torch.float64)
     assert_close(level_of(time)(time.time(sigma)), sigma, rtol=1e-6, atol=0)
 
 
-def test_a_table_counts_as_it_is_told() -> None:
+def test_a_table_counts_as_it_is_told():
     plain, whole = linear_betas(), linear_betas(whole=True, first=1)
     at = torch.tensor([plain.sigmas[0], plain.sigmas[7], plain.sigmas[999], 1e-9, 1e9], dtype=torch.float64)
     assert_close(plain.time(at), torch.tensor([0.0, 7, 999, 0, 999]).double(), rtol=0, atol=1e-9)
     assert whole.time(at).tolist() == [1, 8, 1000, 1, 1000] and whole.time(at).dtype == torch.int64
 
 
-def test_a_network_comes_with_the_levels_of_its_kind() -> None:
+def test_a_network_comes_with_the_levels_of_its_kind():
     rounded = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)  # as float32 users compute it
     for time, usual in (
         (adapters.from_abar(rounded), ("ddpm-leading",)),
@@ -135,7 +135,7 @@ def test_a_network_comes_with_the_levels_of_its_kind() -> None:
 # ------------------------------------------------------------------------------------------------ image size and dtype
 
 
-def test_around_a_smaller_network_the_border_is_denoised_exactly() -> None:
+def test_around_a_smaller_network_the_border_is_denoised_exactly():
     """Exact denoisers of a data set: one of the whole images, one of their middle."""
     pixels = torch.randint(0, 256, (5, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
     whole = images(nn.functional.pad(pixels, (2, 2, 2, 2), value=9))
@@ -147,12 +147,12 @@ def test_around_a_smaller_network_the_border_is_denoised_exactly() -> None:
     assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_network_that_changes_its_input_does_no_harm() -> None:
+def test_a_network_that_changes_its_input_does_no_harm():
     tidy, untidy = (adapters.flow(net, images()) for net in (lambda z, t: z * 0.5, lambda z, t: z.mul_(0.5)))
     assert torch.equal(untidy(X, SIGMA), tidy(X, SIGMA))
 
 
-def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> None:
+def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out():
     class Half(nn.Conv2d):
         def forward(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
             assert z.dtype == torch.bfloat16 and t.dtype == torch.float32
@@ -184,7 +184,7 @@ class Output(dict[str, Tensor]):
 )  # fmt: skip
 def test_a_network_that_returns_no_tensor_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
-) -> None:
+):
     model = adapters.vp(lambda z, *rest: returned(z), images(), **options)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValueError, match="network: " + message):
         model(torch.zeros(2, 1, SIDE, SIDE), torch.ones(2))
@@ -202,7 +202,7 @@ def drawn(model: adapters.Adapter, samples: range = range(70), **options: int) -
     return sample(model, geometric(6, 30.0, 0.03), Euler(1.0), samples=samples, shape=(1, SIDE, SIDE), **options)
 
 
-def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
+def test_balanced_labels_follow_the_sample_and_not_the_batch():
     model = adapters.vp(by_label, images(), labels="balanced", n_classes=5)
     whole = drawn(model)
     for batch_size in (1, 7, 64):
@@ -214,7 +214,7 @@ def test_balanced_labels_follow_the_sample_and_not_the_batch() -> None:
         assert (only[(label + 1) % 5] - whole[(label + 1) % 5]).abs().max() > 0.1
 
 
-def test_balanced_labels_need_the_samples_indices() -> None:
+def test_balanced_labels_need_the_samples_indices():
     model = adapters.vp(by_label, images(), labels="balanced", n_classes=5)
     x, sigma = torch.zeros(2, 1, SIDE, SIDE), torch.ones(2)
     with pytest.raises(ValueError, match="2 images need 2 sample indices, got none"):
@@ -223,7 +223,7 @@ def test_balanced_labels_need_the_samples_indices() -> None:
         bind_index(model, torch.arange(3))(x, sigma)
 
 
-def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
+def test_guidance_is_the_formula_of_ho_and_salimans():
     make = partial(adapters.flow, by_label, images(), n_classes=5)
     with_class, without = make(labels=2)(X, SIGMA), adapters.flow(by_label, images(), labels=5)(X, SIGMA)
     guided = make(labels=2, n_classes=5, guidance=3.0, null_label=5)(X, SIGMA)
@@ -292,19 +292,19 @@ REFUSED: dict[str, dict[str, dict[str, Any]]] = {  # what is made -> what the er
 
 
 @cells(REFUSED)
-def test_a_bad_convention_or_time_is_refused(row: str, cell: str) -> None:
+def test_a_bad_convention_or_time_is_refused(row: str, cell: str):
     with pytest.raises(ValueError, match=cell):
         getattr(adapters, row)(**GIVEN.get(row, {}) | REFUSED[row][cell])
 
 
-def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
+def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets():
     """For networks whose label 0 is that of no class: lambda z, t, y: net(z, t, y + 1)."""
     shifted = partial(adapters.flow, lambda z, t, y: by_label(z, t, y + 1), images(), n_classes=5)
     guided = shifted(labels="balanced", guidance=0.0, null_label=-1)(X, SIGMA, index=torch.arange(3))
     assert torch.equal(guided, adapters.flow(by_label, images(), labels=0)(X, SIGMA))
 
 
-def test_guidance_has_levels() -> None:
+def test_guidance_has_levels():
     """Kynkaanniemi et al. 2024: outside an interval of levels the network is asked once, with the label alone."""
     asked = list[int]()
 
@@ -327,7 +327,7 @@ def test_guidance_has_levels() -> None:
         assert asked.pop() == passes and not asked
 
 
-def test_latents_reach_the_network_in_the_units_of_their_file() -> None:
+def test_latents_reach_the_network_in_the_units_of_their_file():
     seen = dict[str, Tensor]()
 
     def net(z: Tensor, time: Tensor) -> Tensor:

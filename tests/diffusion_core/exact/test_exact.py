@@ -32,7 +32,7 @@ def brute(x: torch.Tensor, sigma: torch.Tensor, data: torch.Tensor) -> torch.Ten
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.03, 0.3, 1.0, 30.0])
-def test_float32_is_close_to_brute_force_in_float64(sigma: float) -> None:
+def test_float32_is_close_to_brute_force_in_float64(sigma: float):
     """Pairs of images almost alike: the case in which |x|^2 - 2 x.x_i + |x_i|^2 would weigh them wrongly."""
     data, levels = images(64), torch.full((16,), sigma)
     x = noisy(data[:16], sigma)
@@ -41,7 +41,7 @@ def test_float32_is_close_to_brute_force_in_float64(sigma: float) -> None:
     assert (eps - brute(x, levels, data)).abs().max() < 3e-5 + 1e-6 / sigma
 
 
-def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma() -> None:
+def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma():
     data, sigma = images(30, 12).double(), torch.logspace(-3, 3, 9, dtype=torch.float64)
     x = (data[:9] + 0.5 * sigma[:, None]).view(9, 3, 2, 2).requires_grad_()
     squares = (x.flatten(1)[:, None] - data).square().sum(dim=2)
@@ -53,7 +53,7 @@ def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
-def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPatch):
     data = images(64, 100)
     x, sigma = noisy(data[:9], 1.0), torch.tensor([0.01, 0.03, 0.1, 0.5, 1, 2, 5, 20, 80])
     whole = Empirical(data)(x, sigma)
@@ -62,7 +62,7 @@ def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("std", [0.0, 0.5, 1.0])
-def test_eps_is_minus_sigma_times_the_score(std: float) -> None:
+def test_eps_is_minus_sigma_times_the_score(std: float):
     x = torch.randn(8, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     sigma = torch.linspace(0.1, 5, 8, dtype=torch.float64)
     scale = (std**2 + sigma**2).sqrt().view(-1, 1, 1, 1).expand_as(x)
@@ -91,7 +91,7 @@ def pair(dtype: torch.dtype = torch.float64) -> tuple[TiedMixture, Mixture]:
 
 
 @pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-5), (torch.float32, 1e-3)])
-def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: torch.dtype, error: float) -> None:
+def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: torch.dtype, error: float):
     tied, mixture = pair(dtype)[0], pair()[1]
     generator = torch.Generator().manual_seed(1)
     sigma = torch.logspace(-3, 3, 13, dtype=torch.float64)
@@ -100,7 +100,7 @@ def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: 
     assert_close(eps.double(), mixture(x, sigma), rtol=error, atol=error)
 
 
-def test_exact_denoisers_ignore_autocast_keep_the_dtype_of_x_and_name_a_wrong_size() -> None:
+def test_exact_denoisers_ignore_autocast_keep_the_dtype_of_x_and_name_a_wrong_size():
     law, x, sigma = pair()[0], torch.randn(4, 3, 2, 2), torch.full((4,), 0.5)
     expected, single = law(x, sigma), copy.deepcopy(law).float()
     assert expected.dtype == torch.float32
@@ -111,7 +111,7 @@ def test_exact_denoisers_ignore_autocast_keep_the_dtype_of_x_and_name_a_wrong_si
         law(x[:, :1], sigma)
 
 
-def test_the_fit_denoises_as_the_distribution_that_the_images_are_from() -> None:
+def test_the_fit_denoises_as_the_distribution_that_the_images_are_from():
     tied, mixture = pair(torch.float32)
     generator = torch.Generator().manual_seed(2)
     x0, fresh = mixture.sample(4000, generator).float(), mixture.sample(500, generator).float()
@@ -124,7 +124,7 @@ def test_the_fit_denoises_as_the_distribution_that_the_images_are_from() -> None
         assert error < 0.02, level
 
 
-def test_the_fit_keeps_mean_and_covariance_of_the_images() -> None:
+def test_the_fit_keeps_mean_and_covariance_of_the_images():
     x0 = torch.randn(300, 1, 4, 5, generator=torch.Generator().manual_seed(3)).cumsum(dim=3)
     flat, fitted = x0.flatten(1), TiedMixture.fit(x0, n_components=7, rank=19, prior=0)
     weights, means = fitted.log_weights.exp(), fitted.mean + fitted.centres @ fitted.basis.T
@@ -135,7 +135,7 @@ def test_the_fit_keeps_mean_and_covariance_of_the_images() -> None:
     assert_close(covariance, flat.T.cov(correction=0), rtol=0, atol=2e-3)
 
 
-def test_the_prior_pulls_centres_to_the_mean_by_as_many_images() -> None:
+def test_the_prior_pulls_centres_to_the_mean_by_as_many_images():
     x0 = torch.tensor([-6.0, 6.0]).repeat(10)[:, None] * torch.tensor([1.0, 0, 0])
     x0 += 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
     centres = TiedMixture.fit(x0, n_components=2, rank=1, prior=2).centres
@@ -143,7 +143,7 @@ def test_the_prior_pulls_centres_to_the_mean_by_as_many_images() -> None:
 
 
 @pytest.mark.parametrize("n", [5, 80])  # fewer images than components, and more
-def test_the_rank_is_below_the_number_of_values_of_an_image(n: int) -> None:
+def test_the_rank_is_below_the_number_of_values_of_an_image(n: int):
     x0 = torch.randn(n, 1, 2, 3, generator=torch.Generator().manual_seed(6))
     fitted, standard = TiedMixture.fit(x0), TiedMixture.standard(6)
     assert fitted.basis.shape == standard.basis.shape == (6, 5)
@@ -154,7 +154,7 @@ def test_the_rank_is_below_the_number_of_values_of_an_image(n: int) -> None:
     assert model_device(standard.to("meta")).type == "meta", "samplers find the device of a model with buffers only"
 
 
-def test_weights_of_another_size_are_loaded_with_their_size() -> None:
+def test_weights_of_another_size_are_loaded_with_their_size():
     x0 = torch.randn(50, 1, 4, 5, generator=torch.Generator().manual_seed(6)).double()
     fitted = TiedMixture.fit(x0, n_components=3, rank=2)
     loaded = TiedMixture.standard(6)
@@ -166,7 +166,7 @@ def test_weights_of_another_size_are_loaded_with_their_size() -> None:
         loaded.load_state_dict({})
 
 
-def test_what_is_next_to_nothing_is_nothing_since_subnormal_numbers_are_slow() -> None:
+def test_what_is_next_to_nothing_is_nothing_since_subnormal_numbers_are_slow():
     generator = torch.Generator().manual_seed(4)
     x0 = pair(torch.float32)[1].sample(200, generator).float()
     padded = torch.nn.functional.pad(x0, (3, 3))

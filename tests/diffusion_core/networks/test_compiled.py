@@ -18,7 +18,7 @@ def inputs(n: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def test_compiled_gives_in_bfloat16_what_the_network_gives_for_a_whole_batch_and_a_part_of_one() -> None:
+def test_compiled_gives_in_bfloat16_what_the_network_gives_for_a_whole_batch_and_a_part_of_one():
     torch.manual_seed(0)
     network = build("small").eval()
     for weight in network.parameters():
@@ -38,7 +38,7 @@ def test_compiled_gives_in_bfloat16_what_the_network_gives_for_a_whole_batch_and
 class Line(torch.nn.Module):
     """A network that is quickly compiled."""
 
-    def __init__(self, slope: Tensor) -> None:
+    def __init__(self, slope: Tensor):
         super().__init__()
         self.slope = torch.nn.Parameter(slope)
 
@@ -47,7 +47,7 @@ class Line(torch.nn.Module):
 
 
 @torch.no_grad()
-def test_every_network_of_a_long_run_is_compiled() -> None:
+def test_every_network_of_a_long_run_is_compiled():
     """PyTorch stops to compile after eight networks of a class, here after two, and only warns."""
     from torch._dynamo import config  # takes a second, which the collection of tests need not
     from torch._dynamo.utils import counters
@@ -60,6 +60,6 @@ def test_every_network_of_a_long_run_is_compiled() -> None:
     assert counters["stats"]["unique_graphs"] == before + 4
 
 
-def test_a_parameter_that_would_be_shared_between_networks_is_refused() -> None:
+def test_a_parameter_that_would_be_shared_between_networks_is_refused():
     with pytest.raises(ValueError, match=r"parameter slope: a compiled network needs shape \(1,\) instead of \(\)"):
         Compiled(Line(torch.tensor(2.0)), BATCH)

@@ -28,13 +28,13 @@ def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tens
 
 @pytest.mark.slow
 @every_model
-def test_the_output_of_an_untrained_trunk_is_0(name: str, parameterisation: str) -> None:
+def test_the_output_of_an_untrained_trunk_is_0(name: str, parameterisation: str):
     model, (x, sigma) = build(name, 3, parameterisation), inputs(4, 3, name)
     assert not model.trunk_output(x, broadcast_like(x, sigma)).any() and model(x, sigma).dtype == torch.float32
 
 
 @every_model
-def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameterisation: str) -> None:
+def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameterisation: str):
     model = filled(name, 2, parameterisation)
     x, sigma = inputs(3, 2, name)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameteri
 
 
 @every_model
-def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> None:
+def test_every_parameter_gets_a_gradient(name: str, parameterisation: str):
     model = filled(name, 2, parameterisation)
     model(*inputs(3, 2, name)).square().sum().backward()
     assert [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
@@ -58,7 +58,7 @@ def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> No
 
 @pytest.mark.slow
 @every_model
-def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, parameterisation: str) -> None:
+def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, parameterisation: str):
     model, (x, sigma) = filled(name, 2, parameterisation), inputs(8, 2, name)
     with torch.no_grad():
         wide = model(x, sigma)
@@ -71,7 +71,7 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, paramete
 @pytest.mark.parametrize(
     "name, parameters, mflop", [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9), ("mlp", 549_250, 1.1)]
 )
-def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
+def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float):
     model = build(name, channels := 2 if name == "mlp" else 1)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs(1, channels, name))
@@ -79,14 +79,14 @@ def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) 
     assert counter.get_total_flops() / 1e6 == pytest.approx(mflop, abs=0.05)
 
 
-def test_small_keeps_the_keys_that_stored_weights_have() -> None:
+def test_small_keeps_the_keys_that_stored_weights_have():
     """A store holds weights by name: renaming one orphans every network trained so far."""
     shapes = "".join(f"{key} {list(weight.shape)}\n" for key, weight in build("small").state_dict().items())
     assert hashlib.sha256(shapes.encode()).hexdigest()[:12] == "65bad463f9e8"
 
 
 @every_network
-def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> None:
+def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str):
     states = []
     for parameterisation in (key for key, kind in PARAMETERISATIONS.items() if kind.n_inputs == 1):
         torch.manual_seed(4)
@@ -95,14 +95,14 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
         assert_close(state, states[0], rtol=0, atol=0)
 
 
-def test_an_unknown_name_is_named() -> None:
+def test_an_unknown_name_is_named():
     with pytest.raises(ValueError, match=r"network='big': it must be one of small, paper, mlp$"):
         build("big")
     with pytest.raises(ValueError, match="parameterisation='v': it must be one of preconditioned, eps, x0"):
         build("small", parameterisation="v")
 
 
-def test_unpatch_puts_every_patch_where_it_was() -> None:
+def test_unpatch_puts_every_patch_where_it_was():
     """It undoes `pixel_unshuffle` once the channels of each pixel are moved behind it."""
     pixels = torch.randn(2, 3, 8, 12)
     patches = nn.functional.pixel_unshuffle(pixels, PATCH)  # channel c, then row and column within the patch
@@ -111,7 +111,7 @@ def test_unpatch_puts_every_patch_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("name, expected", [("small", 0.63086), ("paper", 0.065202), ("mlp", 0.153049)])
-def test_outputs_of_trunks_are_known(name: str, expected: float) -> None:
+def test_outputs_of_trunks_are_known(name: str, expected: float):
     x, sigma = inputs(4, name=name)
     with torch.no_grad():
         out = filled(name).trunk_output(x, broadcast_like(x, sigma))

@@ -38,7 +38,7 @@ def column(sigma: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
-def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_error_the_table(name: str) -> None:
+def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_error_the_table(name: str):
     x0, noise, sigma = noisy()
     target, seen = TARGETS[name](x0, noise, column(sigma)), list[Tensor]()
 
@@ -58,7 +58,7 @@ def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_
 
 
 @pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
-def test_preconditioning_does_not_cancel(sigma: float) -> None:
+def test_preconditioning_does_not_cancel(sigma: float):
     """Against the denoiser D(x) of Karras et al. (Eq. 7 and Table 1) in float64, where cancellation is harmless."""
     x = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * (1 + sigma**2) ** 0.5
 
@@ -72,7 +72,7 @@ def test_preconditioning_does_not_cancel(sigma: float) -> None:
     assert_close(eps.double(), (wide - denoised) / level, rtol=1e-5, atol=1e-6)
 
 
-def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> None:
+def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns():
     """Salimans & Ho 2022, arXiv 2202.00512: v = alpha eps - sigma_vp x0, read off z = alpha x0 + sigma_vp eps.
 
     A variance-preserving z is alpha x with alpha = 1 / sqrt(1 + sigma^2) and sigma_vp = sigma alpha.
@@ -91,7 +91,7 @@ def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns() -> No
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
-def test_karras_weight_is_the_unit_weight_on_v(name: str) -> None:
+def test_karras_weight_is_the_unit_weight_on_v(name: str):
     x0, noise, sigma = noisy()
     with torch.no_grad():
         eps = filled("small", 1, name).double()(x0 + column(sigma) * noise, sigma)
@@ -103,7 +103,7 @@ def test_karras_weight_is_the_unit_weight_on_v(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
-def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
+def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str):
     x0, noise, sigma = noisy(torch.float32)
 
     def eps(dtype: torch.dtype) -> Tensor:
@@ -116,7 +116,7 @@ def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("name, channels, side", [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
-def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int, side: int) -> None:
+def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int, side: int):
     x0 = torch.randn(40, channels, side, side, generator=torch.Generator().manual_seed(2)).cumsum(dim=3) / 4
     sigma = torch.logspace(-2, 2, 9)
     x = x0[:9] + column(sigma)
@@ -134,7 +134,7 @@ def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: i
         assert torch.equal(twin(x, sigma), eps)
 
 
-def test_mixture_input_shows_the_trunk_what_the_mixture_makes_of_the_image() -> None:
+def test_mixture_input_shows_the_trunk_what_the_mixture_makes_of_the_image():
     x0, noise, sigma = noisy(torch.float32)
     seen: list[Tensor] = []
 

@@ -61,7 +61,7 @@ def cumulative(law: NoiseDistribution) -> np.ndarray:
     [*((law, False) for law in LAWS), *((law, True) for law in (LogNormal(), Cosine(), DDPM()))],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool) -> None:
+def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool):
     """One draw of each of 5,000 batches of four, so that stratified draws are independent of each other as well."""
     generator = seeded(3)
     draws = [law.sample(4, generator, stratified)[1] for _ in range(5_000)] if stratified else None
@@ -74,7 +74,7 @@ def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool) ->
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_one_stratified_draw_falls_into_each_stratum_and_densities_keep_shape_and_dtype(law: NoiseDistribution) -> None:
+def test_one_stratified_draw_falls_into_each_stratum_and_densities_keep_shape_and_dtype(law: NoiseDistribution):
     for dtype in (torch.float32, torch.float64):
         density = law.log_density(torch.zeros(2, 3, dtype=dtype))
         assert density.shape == (2, 3) and density.dtype == dtype
@@ -87,7 +87,7 @@ def test_one_stratified_draw_falls_into_each_stratum_and_densities_keep_shape_an
     assert not np.array_equal(np.sort(ranks), ranks), "in random order"
 
 
-def test_uniforms_never_reach_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uniforms_never_reach_0_or_1(monkeypatch: pytest.MonkeyPatch):
     for value in (0.0, 1.0):
         monkeypatch.setattr(torch, "rand", lambda n, value=value, **_: torch.full((n,), value, dtype=torch.float64))
         for stratified in (False, True):
@@ -95,7 +95,7 @@ def test_uniforms_never_reach_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (draws > 0).all() and (draws < 1).all()
 
 
-def test_independent_draws_of_the_first_laws_have_not_moved() -> None:
+def test_independent_draws_of_the_first_laws_have_not_moved():
     """Stored models are identified by their config; its law must go on giving the same bits."""
     normal = (-0.507 + 1.2 * torch.randn(9, generator=seeded(4))).exp()
     low, high = math.log(0.03), math.log(100.0)
@@ -104,7 +104,7 @@ def test_independent_draws_of_the_first_laws_have_not_moved() -> None:
     assert torch.equal(LogUniform().sample(9, seeded(4)), uniform)
 
 
-def test_names_tell_laws_apart() -> None:
+def test_names_tell_laws_apart():
     assert len({law.name for law in LAWS}) == len(LAWS)
     assert LogNormal().p_mean == pytest.approx(-1.2 + math.log(2), abs=5e-4)  # of Karras et al., in unit data
     assert LogNormal().name == "log-normal(-0.507, 1.2)"
@@ -144,14 +144,14 @@ AS_WRITTEN: dict[str, tuple[NoiseDistribution, np.ndarray]] = {  # the formulas 
 
 
 @pytest.mark.parametrize("name", AS_WRITTEN)
-def test_named_laws_are_those_of_their_sources(name: str) -> None:
+def test_named_laws_are_those_of_their_sources(name: str):
     law, levels = AS_WRITTEN[name]
     assert stats.kstest(np.log(levels), law.sample(20_000, seeded(1)).log().numpy()).pvalue > 0.01
     u = torch.from_numpy(U)
     assert_close(BetaTimes(1, 1, data_std=1).quantile(u), u / (1 - u))  # in all parts of its table
 
 
-def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:
+def test_interpolation_between_equal_sides_is_the_cosine_law():
     """Where the image is as large as the reference nothing is shifted, so it is v-diffusion."""
     same, plain = CosineInterpolated(32, 32, 32, 0.01, 50.0), Cosine(0.01, 50.0)
     assert_close(same.sample(50, seeded(0)), plain.sample(50, seeded(0)))
@@ -159,7 +159,7 @@ def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:
     assert_close(same.log_density(grid), plain.log_density(grid), rtol=1e-9, atol=1e-9)
 
 
-def test_cosine_interpolated_is_the_papers_formula() -> None:
+def test_cosine_interpolated_is_the_papers_formula():
     """Hoogeboom et al. 2023: logSNR(t) = t logSNR_32(t) + (1 - t) logSNR_256(t) with logSNR_d = logSNR + 2 ln(d/64)."""
     law = CosineInterpolated(64, 32, 256, 1e-7, 1e7)  # ends so wide that the angle is pi/2 t
     time = uniforms(1000, seeded(0), False).clamp(0.05, 0.95)
@@ -168,13 +168,13 @@ def test_cosine_interpolated_is_the_papers_formula() -> None:
     assert_close(law._log_sigma(time)[0], -by_hand / 2, rtol=1e-4, atol=1e-4)
 
 
-def test_vp_and_ddpm_agree() -> None:
+def test_vp_and_ddpm_agree():
     """Discrete DDPM is the VP SDE in 1,000 steps: its rates 1e-4..0.02 are beta(t) / 1000."""
     vp, ddpm = (np.sort(law.sample(50_000, seeded(0), True).log().numpy()) for law in (VP(), DDPM()))
     assert_allclose(np.quantile(vp, [0.1, 0.5, 0.9]), np.quantile(ddpm, [0.1, 0.5, 0.9]), atol=0.04)
 
 
-def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_within_one_level() -> None:
+def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_within_one_level():
     levels, counts = DDPM().sample(200_000, seeded(5)).unique(return_counts=True)
     assert_close(levels, torch.tensor(ddpm_table()))
     assert stats.chisquare(counts.numpy()).pvalue > 0.01
@@ -204,6 +204,6 @@ def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_wit
         (lambda: logit_normal(data_std=0.0), "data_std=0.0"),
     ],
 )
-def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
+def test_bad_parameters_are_named(make: Callable[[], object], message: str):
     with pytest.raises(ValueError, match=message):
         make()

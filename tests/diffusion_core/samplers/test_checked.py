@@ -66,7 +66,7 @@ class Early(Euler):
             x = x + (after - sigma) * eps(x, sigma)
 
 
-def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
+def test_a_new_tensor_counts_as_x_updated_in_place_does():
     options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):
         mine, euler = (sample(EXACT, SCHEDULE, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
@@ -74,7 +74,7 @@ def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1, 1, 1)], ids=str)
-def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
+def test_a_level_may_have_any_shape(shape: tuple[int, ...]):
     mine = Mine(level=lambda x, sigma: torch.full((len(x), *shape[1:]) if 3 in shape else shape, sigma))
     watched: list[tuple[int, ...]] = []
 
@@ -105,7 +105,7 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
     ],
     ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "too many", "early"],
 )
-def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -> None:
+def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str):
     with pytest.raises(ValueError, match=message):
         drawn(EXACT, sampler)
 
@@ -118,18 +118,18 @@ def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -
         (lambda x, sigma: x[..., 0], r"shape \(3, 1, 4\) at step 0 for x of shape \(3, 1, 4, 4\)"),
     ],
 )
-def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
+def test_what_is_wrong_with_a_model_is_named(model: Any, message: str):
     with pytest.raises(ValueError, match="model: it returned " + message):
         drawn(model)
 
 
-def test_a_model_in_another_precision_is_converted() -> None:
+def test_a_model_in_another_precision_is_converted():
     narrow, expected = drawn(lambda x, sigma: EXACT(x, sigma).bfloat16()), drawn(EXACT)
     assert narrow.dtype == torch.float32
     assert_close(narrow, expected, rtol=0.05, atol=0.05)
 
 
-def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> None:
+def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself():
     calls: list[int] = []
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
@@ -140,14 +140,14 @@ def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> No
         drawn(model)
 
 
-def test_the_original_rule_refuses_another_schedule() -> None:
+def test_the_original_rule_refuses_another_schedule():
     rule = AlphaBeta(0.1, 0.3)
     assert rule.planned_nfe(alpha_beta_schedule(0.1, 0.3)) == 132
     with pytest.raises(ValueError, match=r"from 10 to 5.62341, but alpha=0.1 and beta=0.3 multiply sigma by 0.948"):
         drawn(EXACT, rule)
 
 
-def test_a_subclass_has_a_name_of_its_own() -> None:
+def test_a_subclass_has_a_name_of_its_own():
     class Better(Euler):
         pass
 
@@ -159,7 +159,7 @@ CHANGES = {"x": lambda x, sigma: EXACT(x.mul_(0.5), sigma), "sigma": lambda x, s
 
 @pytest.mark.parametrize("sampler", [Euler(), KadkhodaieSimoncelli()], ids=["one level", "a level per sample"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(name: str, sampler: Sampler) -> None:
+def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(name: str, sampler: Sampler):
     tidy = (lambda x, sigma: EXACT(x * 0.5, sigma)) if name == "x" else (lambda x, sigma: EXACT(x, sigma.log().exp()))
     for n in (1, 3):
         with pytest.raises(ValueError, match=f"model: it changed {name} in place at step 0; it must leave its input"):
@@ -169,7 +169,7 @@ def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(n
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_samples_are_the_same_in_inference_mode(name: str) -> None:
+def test_samples_are_the_same_in_inference_mode(name: str):
     sampler = SAMPLERS[name]()
     expected = drawn(EXACT, sampler)
     assert torch.equal(drawn(torch.inference_mode()(EXACT), sampler), expected)
@@ -214,12 +214,12 @@ class Endless(Sampler):
     [(Twice(), 24), (Euler(0.5), 8), (Broken(), 8), (Endless(), 8), (Endless(True), 8)],
     ids=["counted", "said", "broken", "endless", "endless evaluations"],
 )
-def test_cost_is_said_or_counted(sampler: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cost_is_said_or_counted(sampler: Any, expected: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("diffusion_core.samplers.base.MAX_STEPS", 200)
     assert sampler.planned_nfe(SCHEDULE) == expected
 
 
-def test_a_sampler_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checked, "MAX_STEPS", 50)
     with pytest.raises(ValueError, match=r"^sampler Endless.*: it took more than 50 steps, or does not end"):
         drawn(EXACT, Endless())
@@ -231,7 +231,7 @@ DATA = Images("mine", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2)
 class Network(nn.Module):
     """Two layers with another module between them."""
 
-    def __init__(self, between: nn.Module) -> None:
+    def __init__(self, between: nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(1, 2, 1), between, nn.Conv2d(2, 1, 1))
 
@@ -242,7 +242,7 @@ class Network(nn.Module):
 
 @pytest.mark.parametrize("between", [nn.Dropout(0.5), nn.BatchNorm2d(2)], ids=lambda module: type(module).__name__)
 @pytest.mark.parametrize("wrap", [lambda net: net, lambda net: adapters.vp(net, DATA)], ids=["bare", "adapter"])
-def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Module]) -> None:
+def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Module]):
     model = wrap(Network(between).train())
     kind = type(between).__name__
     with pytest.warns(UserWarning, match=rf"model: (net\.)?layers\.1 \({kind}\) is in training mode.*call \.eval\(\)"):
@@ -250,7 +250,7 @@ def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Modul
     assert torch.equal(drawn(model.eval()), drawn(model))  # a warning would be an error
 
 
-def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_one_that_is_meant_to_be_random() -> None:
+def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_one_that_is_meant_to_be_random():
     wrapped = adapters.vp(Network(nn.Dropout(0.5)).eval(), DATA)
     random = adapters.vp(Network(nn.Dropout(0.5)).train(), DATA)
     random.random = True  # type: ignore[assignment]  # as docs/models.md says
@@ -271,7 +271,7 @@ def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_on
     ],
     ids=lambda value: str(value) if isinstance(value, list) else type(value).__name__,
 )
-def test_only_what_training_mode_changes_is_found(module: nn.Module, found: list[str]) -> None:
+def test_only_what_training_mode_changes_is_found(module: nn.Module, found: list[str]):
     assert changed_by_training_mode(module) == found
     if isinstance(module, nn.Module):
         assert changed_by_training_mode(module.eval()) == []

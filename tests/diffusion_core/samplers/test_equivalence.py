@@ -46,7 +46,7 @@ N = 20
 class Tiny(nn.Module):
     """A fixed convolution that depends on x and sigma without symmetry; in the dtype of x."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         kernel = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
         self.kernel = nn.Parameter(kernel / 3, requires_grad=False)
@@ -74,7 +74,7 @@ def ours(sampler: Sampler, sigmas: tuple[float, ...], dtype: torch.dtype = torch
     return [x.clone() for x in checked_steps(TINY, sampler, sigmas, start(sigmas[0], dtype), replayed(dtype))]
 
 
-def compare(mine: Iterable[Any], theirs: Iterable[Any], tolerance: float = 1e-5) -> None:
+def compare(mine: Iterable[Any], theirs: Iterable[Any], tolerance: float = 1e-5):
     """Assert that two trajectories agree at every step, relative to the peer's largest value."""
     for left, right in zip(mine, theirs, strict=True):
         left, right = (torch.as_tensor(np.asarray(side), dtype=torch.float64) for side in (left, right))
@@ -92,7 +92,7 @@ def slope(x: np.ndarray, sigma: float) -> np.ndarray:
      (EulerTwoPart(1.3, 0.4, split=1.0, s_noise=0.97), 1.3, 0.4, 0.97)],
     ids=str,
 )  # fmt: skip
-def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, below: float, s_noise: float) -> None:
+def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, below: float, s_noise: float):
     sigmas, noise, out = geometric(N), replayed(torch.float64), []
     x = start(30).numpy()
     for sigma, after in itertools.pairwise(sigmas):
@@ -106,7 +106,7 @@ def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, be
 
 
 @pytest.mark.parametrize("s_churn", [0.0, 5.0, 40.0])
-def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
+def test_heun_is_karras_algorithm_2(s_churn: float):
     """With every knob: N S_churn above the cap at 40, S_min and S_max inside the schedule, S_noise not 1; ends at 0."""
     sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
     x = start(30).numpy()
@@ -125,7 +125,7 @@ def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
 
 
 @pytest.mark.parametrize("multistep", [True, False])
-def test_res_is_zhangs_exponential_integrator(multistep: bool) -> None:
+def test_res_is_zhangs_exponential_integrator(multistep: bool):
     """b_1 = phi_1 - phi_2 / c_2, b_2 = phi_2 / c_2: c_2 is 1/2, or -h_previous / h for the denoised image before."""
     sigmas, out, before = (*karras(N), 0.0), [], 0.0
     x = start(30).numpy()
@@ -146,7 +146,7 @@ def test_res_is_zhangs_exponential_integrator(multistep: bool) -> None:
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_er_sde_is_cuis_ve_solver(order: int) -> None:
+def test_er_sde_is_cuis_ve_solver(order: int):
     """In units in which the data have a standard deviation of 0.5, with integrals by scipy."""
     sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
     x, seen, slopes, before = 0.5 * start(30).numpy(), [], [], []
@@ -172,7 +172,7 @@ def test_er_sde_is_cuis_ve_solver(order: int) -> None:
     compare(ours(ERSDE(order), sigmas), out)
 
 
-def test_restart_is_xus_algorithm_1() -> None:
+def test_restart_is_xus_algorithm_1():
     sigmas, noise, out = geometric(8, 10.0, 0.1), replayed(torch.float64), []
 
     def down(x: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
@@ -193,7 +193,7 @@ def test_restart_is_xus_algorithm_1() -> None:
 
 
 @pytest.mark.parametrize("beta_ks", [0.1, 0.5, 1.0])
-def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float) -> None:
+def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float):
     """For one image and the blind denoiser that is exact for data of one point, f(y) = -y."""
     x, noise = start(10).numpy()[:1], replayed(torch.float64, (1, *SHAPE[1:]))
     sigma, out = math.inf, []
@@ -250,7 +250,7 @@ def of_vp(peer: Any, sigmas: tuple[float, ...], how: Callable[[], dict[str, Any]
 
 
 @pytest.mark.parametrize("s_churn", [0.0, 4.0, 40.0])
-def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: float) -> None:
+def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: float):
     """diffusers adds the noise after the network was asked; so it is asked here as Algorithm 2 says, at sigma_hat."""
     peer = diffusers.EulerDiscreteScheduler()
     peer.set_timesteps(sigmas=list(karras(N, 30.0, 0.03)))
@@ -270,7 +270,7 @@ def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: f
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_euler_is_diffusers_ddim(diffusers: Any, eta: float) -> None:
+def test_euler_is_diffusers_ddim(diffusers: Any, eta: float):
     peer = diffusers.DDIMScheduler(clip_sample=False)
     peer.set_timesteps(N)
     sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
@@ -281,7 +281,7 @@ def test_euler_is_diffusers_ddim(diffusers: Any, eta: float) -> None:
 
 @pytest.mark.parametrize("final", ["sigma_min", "zero"])
 @pytest.mark.parametrize("sampler", [DPMpp2M(), DPMpp2MSDE(1.0)], ids=lambda sampler: sampler.name)
-def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final: str) -> None:
+def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final: str):
     sde = isinstance(sampler, DPMpp2MSDE)
     peer = diffusers.DPMSolverMultistepScheduler(
         algorithm_type="sde-dpmsolver++" if sde else "dpmsolver++", lower_order_final=False, final_sigmas_type=final
@@ -294,7 +294,7 @@ def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final
 
 
 @pytest.mark.parametrize("spacing, n_steps, keep", [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)])
-def test_ddpm_schedules_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int) -> None:
+def test_ddpm_schedules_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int):
     """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
     peer = diffusers.DDIMScheduler(timestep_spacing=spacing.__name__)
     peer.set_timesteps(N)
@@ -312,7 +312,7 @@ def smalldiffusion() -> Any:
 
 
 @pytest.mark.parametrize("gam, mu", [(1.0, 0.0), (2.0, 0.0), (1.0, 0.5), (1.7, 0.3)])
-def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float, mu: float) -> None:
+def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float, mu: float):
     """smalldiffusion draws noise at every step, and with mu = 0 multiplies it by 0."""
     sigmas, noise = geometric(N), replayed(torch.float64)
     peer = SimpleNamespace(

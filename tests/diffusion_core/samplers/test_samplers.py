@@ -72,7 +72,7 @@ by_name = pytest.mark.parametrize("sampler", ALL, ids=lambda sampler: sampler.na
 
 
 @by_name
-def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
+def test_counted_evaluations_are_planned(sampler: Sampler):
     """On data that is one point, where the estimate of Kadkhodaie & Simoncelli is exact as well."""
     calls = []
 
@@ -89,7 +89,7 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
 
 
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, AlphaBeta(1 - RATIO, 0.0)], ids=lambda sampler: sampler.name)
-def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
+def test_no_noise_is_drawn_without_need(sampler: Sampler):
     *_, end = checked_steps(EXACT, sampler, SCHEDULE, start(), forbidden)
     assert torch.isfinite(end).all()
 
@@ -97,7 +97,7 @@ def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
 @pytest.mark.parametrize(
     "sampler", [*NOISY, AlphaBeta(0.5, math.sqrt(RATIO**2 - 0.25))], ids=lambda sampler: sampler.name
 )
-def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler) -> None:
+def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler):
     noise = Noise()
     end = list(checked_steps(EXACT, sampler, SCHEDULE, start(), noise))[-1].clone()
     other = list(checked_steps(EXACT, sampler, SCHEDULE, start(), Noise(seed=1)))[-1]
@@ -107,7 +107,7 @@ def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler
 
 
 @by_name
-def test_x_is_updated_in_place(sampler: Sampler) -> None:
+def test_x_is_updated_in_place(sampler: Sampler):
     x = start()
     *states, last = checked_steps(EXACT, sampler, SCHEDULE, x, Noise())
     assert last is not x and torch.equal(last, x)  # later changes of x do not count
@@ -115,7 +115,7 @@ def test_x_is_updated_in_place(sampler: Sampler) -> None:
 
 
 @by_name
-def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler) -> None:
+def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler):
     out = torch.empty(2, 1, 4, 4, dtype=torch.float64)
     models = (EXACT, lambda x, sigma: out.copy_(EXACT(x, sigma)))
     (*_, fresh), (*_, reused) = (checked_steps(model, sampler, SCHEDULE, start(), Noise()) for model in models)
@@ -126,7 +126,7 @@ def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler) -> None
 @pytest.mark.parametrize(
     "sampler", [each for each in ALL if not isinstance(each, KadkhodaieSimoncelli)], ids=lambda sampler: sampler.name
 )
-def test_schedules_may_end_at_zero(sampler: Sampler) -> None:
+def test_schedules_may_end_at_zero(sampler: Sampler):
     """A step to 0 lands on the denoised image and draws no noise; Heun takes it as an Euler step."""
     sigmas = []
 
@@ -139,7 +139,7 @@ def test_schedules_may_end_at_zero(sampler: Sampler) -> None:
     assert len(sigmas) == sampler.planned_nfe((*SCHEDULE, 0.0))
 
 
-def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
+def test_names_tell_samplers_apart_and_values_are_hashable():
     assert len({sampler.name for sampler in ALL}) == len(set(ALL)) == len(ALL)
     assert [ERSDE(terms).order for terms in (1, 2, 3)] == [1, 2, 2]
 
@@ -164,7 +164,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
         (lambda: KadkhodaieSimoncelli(beta_ks=0.0), "beta_ks=0.0: it must be above 0 and at most 1"),
     ],
 )
-def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
+def test_bad_parameters_are_named(make: Callable[[], object], message: str):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -181,7 +181,7 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
     ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_steps: int | None) -> None:
+def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_steps: int | None):
     schedule, x, nothing = karras(8), start(), lambda x, sigma: torch.zeros_like(x)
     if n_steps is not None:
         assert (
@@ -193,7 +193,7 @@ def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_step
             refused()
 
 
-def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
+def test_noise_within_bounds_is_eulers_there_and_none_elsewhere():
     *_, inside = checked_steps(
         EXACT, EulerInInterval(0.8, s_min=SCHEDULE[5], s_max=SCHEDULE[2]), SCHEDULE, start(), Noise()
     )
@@ -203,7 +203,7 @@ def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
     assert torch.equal(inside, x)
 
 
-def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
+def test_kadkhodaie_simoncelli_treats_each_sample_by_itself():
     point = GaussianDenoiser(std=0.0)
     together = start(3) * torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(-1, 1, 1, 1)
     alone = together[:1].clone()
@@ -213,7 +213,7 @@ def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
     assert_close(together[:1], alone, rtol=1e-12, atol=0)
 
 
-def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
+def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at():
     """The next level is (1 - beta_ks alpha_t) of what was measured, each sample's own, until that sample stops."""
     levels, sizes = [], []
 
@@ -234,25 +234,25 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
     assert (sizes[-1] == sizes[-2]).any(), "a sample that has stopped gets no noise"
 
 
-def test_largest_eta_leaves_nothing_but_noise() -> None:
+def test_largest_eta_leaves_nothing_but_noise():
     ratio = 0.9
     alpha, beta = dialects.alpha_beta(1.0, ratio, dialects.largest_eta(ratio))
     assert beta == pytest.approx(ratio) and alpha == pytest.approx(1, abs=1e-7)
 
 
 @pytest.mark.parametrize("eta", [-0.1, 2.30, math.nan])
-def test_impossible_eta_is_named(eta: float) -> None:
+def test_impossible_eta_is_named(eta: float):
     for ratio in (0.9, 0.0) if eta != 2.30 else (0.9,):  # a step to 0 has no largest eta
         with pytest.raises(ValueError, match=rf"eta=.*between 0 and 1/sqrt\(1 - r\^2\) = {2.29 if ratio else 'inf'}"):
             dialects.beta_from_eta(eta, ratio)
 
 
-def test_a_step_to_zero_adds_no_noise_whatever_eta_is() -> None:
+def test_a_step_to_zero_adds_no_noise_whatever_eta_is():
     assert dialects.largest_eta(0.0) == math.inf
     assert {dialects.alpha_beta(8.0, 0.0, eta) for eta in (0.0, 1.0, 50.0)} == {(1.0, 0.0)}
 
 
-def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
+def test_the_other_dialects_are_the_papers_splits_of_the_step():
     """gam = 1: sigma' = sigma^mu ((1 - alpha) sigma)^(1 - mu); Kadkhodaie & Simoncelli: r = 1 - beta_ks alpha.
 
     Churn is the same chain shifted by half a step: noise up to sigma (1 + gamma), then Euler down by 1 - alpha.
@@ -266,7 +266,7 @@ def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
     assert no_noise == (0, pytest.approx(1)) and dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
 
 
-def test_steps_of_unequal_ratios_share_no_beta() -> None:
+def test_steps_of_unequal_ratios_share_no_beta():
     assert Euler(1.0).row((9.0, 3.0, 2.0)) == {"eta": 1.0, "beta": None}
     assert AlphaBeta(0.1, 0.3).row((9.0, 8.0))["eta"] == pytest.approx(1)
 
@@ -276,7 +276,7 @@ def euler(down: float) -> Euler:
     return Euler(eta_from_beta(math.sqrt(RATIO**2 - down**2), RATIO))
 
 
-def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
+def test_churn_is_euler_with_reinjection_half_a_step_later():
     """From raised level to raised level (Karras et al. 2022, arXiv 2206.00364, Algorithm 2); the last adds none."""
     churn, noise = EulerChurn(s_churn=2.0), Noise()
     *_, ours = checked_steps(EXACT, churn, SCHEDULE, start(), Noise())
@@ -289,7 +289,7 @@ def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
     assert noise.calls == len(SCHEDULE) - 1
 
 
-def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
+def test_kadkhodaie_simoncelli_stops_at_its_cap():
     """A model that reports ever more noise would never stop by itself."""
     sampler = KadkhodaieSimoncelli(max_steps=7)
     assert len(list(checked_steps(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, SCHEDULE, start(), Noise()))) == 7

@@ -27,7 +27,7 @@ def recording(sizes: list[int]) -> Model:
     return lambda x, sigma: sizes.append(len(x)) or EXACT(x, sigma)
 
 
-def test_equals_the_original_loop() -> None:
+def test_equals_the_original_loop():
     noise = BlockNoise(5, range(4), (1, 8, 8), CPU)
     x, sigma = noise().clone() * 30.0, 30.0
     while sigma > 0.03:
@@ -38,7 +38,7 @@ def test_equals_the_original_loop() -> None:
     assert_close(ours, x, rtol=1e-5, atol=1e-5)
 
 
-def test_beta_zero_is_euler_on_the_ode_bit_for_bit() -> None:
+def test_beta_zero_is_euler_on_the_ode_bit_for_bit():
     x = BlockNoise(0, range(8), (1, 8, 8), CPU)().clone() * 30.0
     for sigma, sigma_next in pairwise(alpha_beta_schedule(0.1, 0.0)):
         x = torch.add(x, EXACT(x, torch.full((8,), sigma)), alpha=sigma_next - sigma)
@@ -46,7 +46,7 @@ def test_beta_zero_is_euler_on_the_ode_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 100])
-def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
+def test_a_sample_does_not_depend_on_its_batch(batch_size: int):
     draw = partial(sample, EXACT, geometric(12), Euler(1.0), shape=(1, 8, 8), seed=3)
     whole = draw(n_samples=150)
     assert_close(draw(n_samples=150, batch_size=batch_size), whole, rtol=1e-5, atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_sample_does_not_depend_on_its_batch(batch_size: int) -> None:
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
 
 
-def test_sampling_begins_with_noise_that_is_given() -> None:
+def test_sampling_begins_with_noise_that_is_given():
     draw = partial(sample, EXACT, sigmas := geometric(5), Euler(1.0), n_samples=7, shape=(1, 4, 4), batch_size=3)
     x = sigmas[0] * BlockNoise(0, range(7), (1, 4, 4), CPU)()
     kept = x.clone()
@@ -65,11 +65,11 @@ def test_sampling_begins_with_noise_that_is_given() -> None:
         draw(x=x[..., 0])
 
 
-def test_the_packages_list_what_they_export() -> None:
+def test_the_packages_list_what_they_export():
     assert {*dir(diffusion_core)} >= {"train", "sample", "load", "Euler"}
 
 
-def test_watch_sees_the_way_of_the_first_batch() -> None:
+def test_watch_sees_the_way_of_the_first_batch():
     seen: list[tuple[int, Tensor]] = []
     draw = partial(sample, EXACT, geometric(5), Euler(1.0), n_samples=7, shape=(1, 4, 4), batch_size=3)
     whole = draw(trajectory=True)
@@ -78,7 +78,7 @@ def test_watch_sees_the_way_of_the_first_batch() -> None:
     assert torch.equal(torch.stack([x for _, x in seen]), whole[:, :3])
 
 
-def test_noise_depends_on_seed_sample_and_step() -> None:
+def test_noise_depends_on_seed_sample_and_step():
     noise = BlockNoise(0, range(2 * BLOCK), (1, 4, 4), CPU)
     first, second = noise().clone(), noise().clone()
     other = BlockNoise(1, range(2 * BLOCK), (1, 4, 4), CPU)()
@@ -90,7 +90,7 @@ def test_noise_depends_on_seed_sample_and_step() -> None:
     assert len({block_seed(seed, block) for seed in range(50) for block in range(50)}) == 2500
 
 
-def test_batches_are_one_block_a_thread_unless_told() -> None:
+def test_batches_are_one_block_a_thread_unless_told():
     sizes: list[int] = []
     n = 64 * torch.get_num_threads() + 3
     sample(recording(sizes), geometric(1), Euler(), n_samples=n, shape=(1, 4, 4), device="cpu")
@@ -100,7 +100,7 @@ def test_batches_are_one_block_a_thread_unless_told() -> None:
 
 
 @pytest.mark.parametrize("sampler", [AlphaBeta(0.3, 0.2), Heun()], ids=lambda sampler: sampler.name)
-def test_trajectory_ends_in_the_samples(sampler: Sampler) -> None:
+def test_trajectory_ends_in_the_samples(sampler: Sampler):
     sigmas = alpha_beta_schedule(0.3, 0.2)
     draw = partial(sample, EXACT, sigmas, sampler, n_samples=5, shape=(1, 4, 4), batch_size=2)
     levels = draw(trajectory=True)
@@ -117,7 +117,7 @@ def test_trajectory_ends_in_the_samples(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("level, step", [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
-def test_nan_names_step_and_sigma(bad: float, level: float, step: int) -> None:
+def test_nan_names_step_and_sigma(bad: float, level: float, step: int):
     def broken(x: Tensor, sigma: Tensor) -> Tensor:
         eps = EXACT(x, sigma)
         which = torch.arange(1, 2) if math.isnan(bad) else torch.arange(2)  # one image of two, or both
@@ -127,7 +127,7 @@ def test_nan_names_step_and_sigma(bad: float, level: float, step: int) -> None:
         generate_samples(broken, beta=0.0, n_samples=2, shape=(1, 4, 4), final_denoise=True)
 
 
-def test_signature_is_the_contract() -> None:
+def test_signature_is_the_contract():
     parameters = inspect.signature(generate_samples).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items() if name != "model"}
     assert next(iter(parameters)) == "model"
@@ -148,11 +148,11 @@ def test_signature_is_the_contract() -> None:
         ({"batch_size": 0}, "batch_size=0"),
     ],
 )
-def test_bad_arguments_are_named(arguments: dict[str, float], message: str) -> None:
+def test_bad_arguments_are_named(arguments: dict[str, float], message: str):
     with pytest.raises(ValueError, match=message):
         generate_samples(EXACT, **arguments)
 
 
-def test_samples_of_high_noise_are_as_they_are() -> None:
+def test_samples_of_high_noise_are_as_they_are():
     x = sample(lambda x, _: torch.zeros_like(x), (30.0, 20.0), Euler(0.0), shape=(1, 8, 8))
     assert torch.equal(x, 30 * BlockNoise(0, range(64), (1, 8, 8), CPU)())

@@ -46,7 +46,7 @@ by_name = pytest.mark.parametrize("make", BETWEEN_ENDS.values(), ids=BETWEEN_END
 
 
 @by_name
-def test_ends_are_exact_and_levels_decrease(make: Schedule) -> None:
+def test_ends_are_exact_and_levels_decrease(make: Schedule):
     for n_steps, ends in itertools.product((1, 2, 66, 1000), ((30.0, 0.03), (160.0, 0.004), (0.2, 0.1))):
         sigmas = make(n_steps, *ends)
         assert len(sigmas) == n_steps + 1 and (sigmas[0], sigmas[-1]) == ends
@@ -54,7 +54,7 @@ def test_ends_are_exact_and_levels_decrease(make: Schedule) -> None:
         assert all(type(sigma) is float for sigma in sigmas)
 
 
-def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_limits() -> None:
+def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_limits():
     by_hand = (30 ** (1 / 7) + np.arange(13) / 12 * (0.03 ** (1 / 7) - 30 ** (1 / 7))) ** 7
     assert_allclose(karras(12), by_hand, rtol=1e-12)
     assert_allclose(geometric(66), np.geomspace(30, 0.03, 67), rtol=1e-13)
@@ -66,13 +66,13 @@ def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_
 
 
 @pytest.mark.parametrize("name, a, b", [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
-def test_beta_schedules_are_quantiles(name: str, a: float, b: float) -> None:
+def test_beta_schedules_are_quantiles(name: str, a: float, b: float):
     by_hand = 0.03 + stats.beta.ppf(1 - np.arange(13) / 12, a, b) * (30 - 0.03)
     assert_allclose(BETWEEN_ENDS[name](12), by_hand, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 28, 300])
-def test_bong_tangent_is_two_pieces_of_an_arctangent(n: int) -> None:
+def test_bong_tangent_is_two_pieces_of_an_arctangent(n: int):
     """n evaluations, then 0. Each piece by itself: 0.6 of n + 2 levels from 1 to 1/2, the others from 1/2 to 0."""
     meet = int((n + 2) * 0.6)
     upper = np.arctan(0.2 * 40 / (n + 2) * (meet - np.arange(meet)))
@@ -84,7 +84,7 @@ def test_bong_tangent_is_two_pieces_of_an_arctangent(n: int) -> None:
     assert units[0] == pytest.approx(999) or n == 300
 
 
-def test_vp_is_even_in_time() -> None:
+def test_vp_is_even_in_time():
     """sqrt(1 / abar - 1) with abar = exp(-integral of beta(t)), integrated numerically."""
     sigmas = np.array(vp(10)) * 0.5
     time = np.linspace(0, 1, 200_001)
@@ -95,21 +95,21 @@ def test_vp_is_even_in_time() -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.008])
-def test_cosine_is_even_in_time(offset: float) -> None:
+def test_cosine_is_even_in_time(offset: float):
     abar = 1 / (1 + (np.array(cosine(10, offset=offset)) * 0.5) ** 2)
     first = np.cos(np.pi / 2 * offset / (1 + offset))
     times = np.arccos(np.sqrt(abar) * first) * 2 / np.pi * (1 + offset) - offset
     assert_allclose(np.diff(times), (times[-1] - times[0]) / 10, rtol=1e-9)
 
 
-def test_data_std_only_rescales() -> None:
+def test_data_std_only_rescales():
     for make in (vp, cosine):
         assert_allclose(make(7, 30, 0.03, data_std=1.0), np.array(make(7, 60, 0.06)) * 0.5, rtol=1e-12)
     assert_allclose(ddpm_table(data_std=1.0), np.array(ddpm_table()) * 0.5, rtol=1e-12)
     assert SCHEDULES["ddpm-linspace"](7, 0, 0, data_std=1.0) == ddpm(7, data_std=1.0)
 
 
-def test_ddpm_table_is_a_cumulative_product() -> None:
+def test_ddpm_table_is_a_cumulative_product():
     abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     assert_allclose(ddpm_table(data_std=1.0), np.sqrt(1 / abar - 1), rtol=1e-10)
     assert ddpm_table()[0] == pytest.approx(0.02, abs=1e-4) and ddpm_table()[-1] == pytest.approx(315, abs=1)
@@ -117,13 +117,13 @@ def test_ddpm_table_is_a_cumulative_product() -> None:
 
 @pytest.mark.parametrize("n_steps", [1, 2, 7, 66, 500, 666])
 @pytest.mark.parametrize("spacing", [linspace, leading, trailing])
-def test_ddpm_schedules_come_from_the_table_and_end_at_its_first_level(spacing: Spacing, n_steps: int) -> None:
+def test_ddpm_schedules_come_from_the_table_and_end_at_its_first_level(spacing: Spacing, n_steps: int):
     sigmas = ddpm(n_steps, spacing=spacing)
     assert len(sigmas) == n_steps + 1 and set(sigmas) <= set(ddpm_table()) and sigmas[-1] == ddpm_table()[0]
     assert (sigmas[0] == ddpm_table()[-1]) == (spacing is not leading)
 
 
-def test_spacings_of_the_papers_example() -> None:
+def test_spacings_of_the_papers_example():
     """Lin et al. 2024, Table 2: T = 1000 in 10 steps, counted from 1 there and from 0 here."""
     assert leading(9, 1000) == list(range(900, -1, -100))
     assert trailing(10, 1000) == [*range(999, 0, -100), 0]
@@ -150,13 +150,13 @@ def test_spacings_of_the_papers_example() -> None:
         *((partial(make, 4, rho=0.0), "rho=0.0: it must be above 0") for make in (karras, polyexponential)),
     ],
 )
-def test_bad_constants_are_named(make: Callable[[], object], message: str) -> None:
+def test_bad_constants_are_named(make: Callable[[], object], message: str):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @by_name
-def test_bad_ends_and_n_steps_are_named(make: Schedule) -> None:
+def test_bad_ends_and_n_steps_are_named(make: Schedule):
     for sigma_max, sigma_min in BAD_ENDS:
         with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
             make(4, sigma_max, sigma_min)
@@ -168,7 +168,7 @@ def test_bad_ends_and_n_steps_are_named(make: Schedule) -> None:
 
 
 @pytest.mark.parametrize("sigmas", [(), (1.0,), (1.0, 1.0), (1.0, 2.0), (1.0, -0.1), (math.nan, 1.0), (math.inf, 1.0)])
-def test_what_is_not_a_schedule_is_refused(sigmas: tuple[float, ...]) -> None:
+def test_what_is_not_a_schedule_is_refused(sigmas: tuple[float, ...]):
     with pytest.raises(ValueError, match="sigmas"):
         check_schedule(sigmas)
     check_schedule((1.0, 0.0))
@@ -178,7 +178,7 @@ def test_what_is_not_a_schedule_is_refused(sigmas: tuple[float, ...]) -> None:
     "beta, n_steps, ratio",
     [(0, 66, 0.9), (0.2, 86, 0.9220), (0.3, 132, 0.9487), (0.35, 198, 0.9657), (0.4, 454, 0.9849)],
 )
-def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float) -> None:
+def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float):
     sigmas = alpha_beta_schedule(0.1, beta, 30.0, 0.03)
     assert len(sigmas) - 1 == n_steps
     assert sigmas[1] / sigmas[0] == pytest.approx(ratio, abs=5e-5)
@@ -188,13 +188,13 @@ def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_ste
 
 
 @pytest.mark.parametrize("name", BETAS)
-def test_variances_are_those_of_diffusers(name: str) -> None:
+def test_variances_are_those_of_diffusers(name: str):
     theirs = pytest.importorskip("diffusers").DDPMScheduler(500, 0.001, 0.013, beta_schedule=name)
     assert_allclose(BETAS[name](500, 0.001, 0.013), theirs.betas, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
-def test_flow_is_the_loop_of_diffusers(shift: float) -> None:
+def test_flow_is_the_loop_of_diffusers(shift: float):
     theirs = pytest.importorskip("diffusers").FlowMatchEulerDiscreteScheduler(shift=shift)
     theirs.set_timesteps(sigmas=np.linspace(1, 1 / 8, 8))
     units = 0.55 * np.array(flow(7, 0, 0, shift=shift, data_std=0.55))

@@ -4,6 +4,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def half_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def half_batch(monkeypatch: pytest.MonkeyPatch):
     for module in ("independence", "policy.check"):
         monkeypatch.setattr(f"experiments.conformance.{module}.MANY", 500)

@@ -46,20 +46,20 @@ QUICK: dict[str, Any] = {"data": COARSE, "budgets": FEW}
 
 
 @pytest.mark.parametrize("sampler, order", ROWS, ids=lambda value: getattr(value, "name", value))
-def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int) -> None:
+def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int):
     budgets = (60, *MANY[1:], 100) if isinstance(sampler, ERSDE) else FEW  # its third term still shows at 200 steps
     verdict = check(wrappers.ours(sampler), order, data=COARSE, budgets=budgets)
     assert verdict.right and verdict.method == "impulses", verdict.sentence
     assert verdict.order == pytest.approx(order, abs=0.25)
 
 
-def test_a_restart_does_not_converge_to_the_data() -> None:
+def test_a_restart_does_not_converge_to_the_data():
     """Its three steps stay three steps."""
     verdict = check(wrappers.ours(Restart((Interval(0.12, 0.6, 3, 2),))), budgets=FEW)
     assert verdict.kind == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(1.03, abs=0.01)
 
 
-def test_a_schedule_that_ends_above_zero_leaves_its_noise() -> None:
+def test_a_schedule_that_ends_above_zero_leaves_its_noise():
     from diffusion_core.schedules import karras
 
     verdict = check(wrappers.ours(Euler(), lambda n: karras(n, 160.0, 0.03)), budgets=FEW)
@@ -89,7 +89,7 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bug, sampler, options, kind", BUGS)
-def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str) -> None:
+def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str):
     verdict = check(partial(sampler, bug=bug), **QUICK | options)
     assert verdict.kind == kind, verdict.sentence
 
@@ -111,20 +111,20 @@ SENTENCES: dict[str, tuple[Callable[..., Tensor], dict[str, Any], str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SENTENCES)
-def test_the_sentence_says_what_is_wrong(name: str) -> None:
+def test_the_sentence_says_what_is_wrong(name: str):
     sampler, options, words = SENTENCES[name]
     assert re.match(words, check(sampler, **options).sentence)
 
 
 @pytest.mark.slow
-def test_what_grows_with_the_steps_has_no_limit() -> None:
+def test_what_grows_with_the_steps_has_no_limit():
     verdict = check(partial(DDPM, bug="the same noise at each step"))
     assert verdict.sentence.startswith("wrong limit: it shows no limit. With 125, 250, 500 steps")
     assert math.isnan(verdict.ratios[0])
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_impulses_give_the_closed_form(eta: float) -> None:
+def test_impulses_give_the_closed_form(eta: float):
     law, n_draws = by_impulses(wrappers.ours(Euler(eta)), GAUSSIAN, 20, 1)  # too few rows: it runs again
     expected = [variance_of_euler(wrappers.default_levels(20), eta, std) for std in GAUSSIAN.stds]
     assert_allclose(law.std**2, expected, rtol=1e-12)
@@ -147,7 +147,7 @@ DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("kind", DRAWS)
-def test_every_normal_draw_is_an_impulse(kind: str) -> None:
+def test_every_normal_draw_is_an_impulse(kind: str):
     def walk(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         return 0.5 + 2 * noise + sum(step * DRAWS[kind](noise) for step in range(n_steps))
 
@@ -172,7 +172,7 @@ OUTSIDE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     sampler, reason = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
@@ -181,7 +181,7 @@ def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict() -> None:
+def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict():
     def slow(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         x = DDIM(denoiser, n_steps, noise) * (1 + n_steps**-0.6)
         return x.clamp(-1, 1) if n_steps > 500 else x
@@ -191,7 +191,7 @@ def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdic
 
 
 @pytest.mark.parametrize("a", [1.0, 0.6, 0.0])
-def test_the_score_is_the_gradient_of_the_density_and_all_outputs_agree(a: float) -> None:
+def test_the_score_is_the_gradient_of_the_density_and_all_outputs_agree(a: float):
     oracle = GAUSSIAN
     s = 0.8
     x = torch.linspace(-2, 3, 7, dtype=torch.float64).view(-1, 1).repeat(1, len(oracle.stds)).requires_grad_()
@@ -218,7 +218,7 @@ SIGNATURES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_other_signatures(name: str) -> None:
+def test_other_signatures(name: str):
     sampler, right = SIGNATURES[name]
     assert check(sampler, budgets=FEW).right == right
 
@@ -244,7 +244,7 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
         ("EulerDiscreteScheduler", STABLE_VIDEO, "right"),
     ],
 )
-def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
+def test_schedulers_of_diffusers(name: str, options: Any, kind: str):
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     sampler = wrappers.diffusers(name, **options)
     verdict = check(sampler, budgets=(50, 100, 200))
@@ -271,12 +271,12 @@ REFUSED: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_cannot_be_checked_is_named(message: str) -> None:
+def test_what_cannot_be_checked_is_named(message: str):
     with pytest.raises(ValueError, match=message):
         REFUSED[message]()
 
 
-def test_for_test_suites_a_wrong_sampler_is_an_assertion() -> None:
+def test_for_test_suites_a_wrong_sampler_is_an_assertion():
     assert_converges(planted.heun, order=2, budgets=FEW)
     with pytest.raises(AssertionError, match=r"^wrong limit: it shows no limit. With 50, 100, 200 steps"):
         assert_converges(partial(DDPM, bug="up and down exchanged"), budgets=FEW)

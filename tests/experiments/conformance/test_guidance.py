@@ -21,14 +21,14 @@ PIPELINE = FOLDER / "examples" / "my_pipeline.py"
 @pytest.mark.slow(20)
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", RIGHT)
-def test_right_pipelines_are_right(name: str) -> None:
+def test_right_pipelines_are_right(name: str):
     verdict = check_guidance(RIGHT[name], **OPTIONS.get(name, {}))
     assert verdict.right, verdict.sentence
 
 
 @pytest.mark.slow(20)
 @pytest.mark.parametrize("name", WRONG)
-def test_a_planted_fault_has_its_name(name: str) -> None:
+def test_a_planted_fault_has_its_name(name: str):
     pipeline, expected = WRONG[name]
     verdict = check_guidance(pipeline, **OPTIONS.get(name, {}))
     assert verdict.errors[0].name == expected, verdict.sentence
@@ -39,7 +39,7 @@ def test_a_planted_fault_has_its_name(name: str) -> None:
     [("rescaled", "rescale"), ("rows rescaled", "rescale"), ("CFG-Zero*", "cfg-zero"), ("zero init", "cfg-zero"),
      ("CFG++", "cfg++")],
 )  # fmt: skip
-def test_what_is_meant_so_is_accepted(name: str, word: str) -> None:
+def test_what_is_meant_so_is_accepted(name: str, word: str):
     pipeline, expected = WRONG[name]
     verdict = check_guidance(pipeline, accept=[word])
     assert verdict.right, verdict.sentence
@@ -47,7 +47,7 @@ def test_what_is_meant_so_is_accepted(name: str, word: str) -> None:
     assert expected in ACCEPTABLE[word]
 
 
-def test_the_sentence_says_where_and_what() -> None:
+def test_the_sentence_says_where_and_what():
     with pytest.raises(AssertionError, match="at evaluations 3 to 9 of 10 scale 5 acts as 1: only the prompt is asked"):
         assert_guided(WRONG["branch-blind cache"][0])
     notes = [str(finding) for finding in check_guidance(RIGHT["zeros"]).findings]
@@ -75,12 +75,12 @@ def test_the_sentence_says_where_and_what() -> None:
         ),
     ],
 )
-def test_what_cannot_be_checked_is_refused(pipeline, message: str) -> None:
+def test_what_cannot_be_checked_is_refused(pipeline, message: str):
     with pytest.raises(ValueError, match=message):
         check_guidance(pipeline)
 
 
-def test_the_network_stands_in_for_those_of_diffusers() -> None:
+def test_the_network_stands_in_for_those_of_diffusers():
     network = GuidedNetwork(0, 2)
     prompt, negative = make_embeddings(0, 2)
     x = torch.randn(2, 4, 3)
@@ -95,7 +95,7 @@ def test_the_network_stands_in_for_those_of_diffusers() -> None:
     assert {query.level for query in network.queries} == {9.0}
 
 
-def test_the_loop_of_the_docs_says_what_the_page_says() -> None:
+def test_the_loop_of_the_docs_says_what_the_page_says():
     names = {}
     exec(re.search(r"```python\n(# my_guided.*?)```", DOCS, re.DOTALL)[1], names)
     verdict = check_guidance(names["pipeline"])
@@ -105,7 +105,7 @@ def test_the_loop_of_the_docs_says_what_the_page_says() -> None:
 
 @pytest.mark.slow(5)
 @pytest.mark.filterwarnings("ignore")
-def test_the_pipeline_of_the_docs_is_right() -> None:
+def test_the_pipeline_of_the_docs_is_right():
     for package in ("diffusers", "transformers"):
         pytest.importorskip(package, reason=f"{package} is not installed")
     names = {}
@@ -116,7 +116,7 @@ def test_the_pipeline_of_the_docs_is_right() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stds, means", [((1.0, 1.0), (0.5, -0.5)), ((0.8, 1.2), (0.5, 0.5))])
-def test_the_guided_ode_of_two_gaussians_has_the_law_on_paper(stds, means, w=2.0) -> None:
+def test_the_guided_ode_of_two_gaussians_has_the_law_on_paper(stds, means, w=2.0):
     c, u = (Oracle((2 * std, std, 0.5 * std), mean) for std, mean in zip(stds, means, strict=True))
 
     def eps(x, sigma):

@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
-def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     sampler, kind, words = FAULTS[name]
     verdict = check(sampler, budgets=FEW)
@@ -108,7 +108,7 @@ RIGHT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
+def test_samplers_that_are_a_function_of_their_noise_pass(name: str):
     noise = torch.randn(MANY, 1, 1, 5, dtype=torch.float64, generator=own(0))
     sampler = RIGHT[name]
     assert takes_generator(sampler) == (name not in ("no generator", "noise drawn again"))
@@ -122,14 +122,14 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", [4, 20, RANDOM[-1]])
-def test_one_wrong_number_of_steps_is_found(wrong: int) -> None:
+def test_one_wrong_number_of_steps_is_found(wrong: int):
     verdict = check(lambda d, n, z: ddim(d, n, z) * (1.2 if n == wrong else 1))
     assert verdict.kind == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
     assert wrong in [law.n_steps for law in verdict.moments]
 
 
 @pytest.mark.slow
-def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out() -> None:
+def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out():
     errors = {n: np.array([1 / n + 0.3 * (n < 15)]) for n in range(3, 42)}
     assert _outlier(errors) is None
     assert _outlier(errors | {15: errors[15] + 0.7}) == (15, pytest.approx(0.56))
@@ -144,7 +144,7 @@ def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out() -> No
 @pytest.mark.slow
 def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_other(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+):
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     monkeypatch.setattr("experiments.conformance.convergence.DRAWN_TOLERANCE", 0.2)
     verdict = check(lambda d, n, z: ddim(d, n, z) + 1e-9 * torch.randn(5, len(z)).T.reshape(z.shape), budgets=FEW)
@@ -162,7 +162,7 @@ def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_
         ((1.0, 1.0, 1.0), False, "right: it converges; with 125 steps it is right to within 0.1 %"),
     ],
 )
-def test_the_verdict_on_ratios_by_number_of_steps(ratios: tuple[float, ...], exact: bool, words: str) -> None:
+def test_the_verdict_on_ratios_by_number_of_steps(ratios: tuple[float, ...], exact: bool, words: str):
     none = np.zeros(5)
     true = GAUSSIAN.true_stds.numpy()
     stds = [true * np.array([1, 1, 1, ratio, 1]) for ratio in ratios]  # in the direction 0.2
@@ -172,7 +172,7 @@ def test_the_verdict_on_ratios_by_number_of_steps(ratios: tuple[float, ...], exa
 
 
 @pytest.mark.slow
-def test_noise_that_falls_with_the_steps_is_asked_for_1000_steps() -> None:
+def test_noise_that_falls_with_the_steps_is_asked_for_1000_steps():
     """As DDPM's larger variance on trailing steps of diffusers, which leaves none with 1,000."""
 
     def fixed_large(d: Oracle, n: int, z: Tensor, least: float = 0.0) -> Tensor:

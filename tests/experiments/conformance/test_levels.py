@@ -65,7 +65,7 @@ WRONG_LISTS = {
 
 
 @pytest.mark.parametrize("case", WRONG_LISTS)
-def test_a_fault_of_a_list_is_named(case: str, tmp_path: Path) -> None:
+def test_a_fault_of_a_list_is_named(case: str, tmp_path: Path):
     values, expect, words = WRONG_LISTS[case]
     levels = printed(tmp_path, values, expect)
     assert words in "; ".join(levels.faults), levels.sentence
@@ -85,13 +85,13 @@ WRONG_LOOPS = {  # over a scheduler whose config says something else
 
 
 @pytest.mark.parametrize("case", WRONG_LOOPS)
-def test_a_fault_against_a_config_is_named(case: str) -> None:
+def test_a_fault_against_a_config_is_named(case: str):
     levels, name, options, words = WRONG_LOOPS[case]
     facts = replace(read_config(getattr(pytest.importorskip("diffusers"), name)(**options)), sigmas=None)
     assert words in "; ".join(name_levels(levels, 8, facts).faults)
 
 
-def test_a_list_of_fewer_steps_than_asked_for(tmp_path: Path) -> None:
+def test_a_list_of_fewer_steps_than_asked_for(tmp_path: Path):
     """torch.linspace(1, 0, 8) has 8 points, so 7 evaluations, as two inference engines had with 8 steps asked for."""
     levels = printed(tmp_path, shift_times(np.linspace(1, 0, 8), 12), steps=(8,))
     assert levels.faults == ("one step too few",)
@@ -114,7 +114,7 @@ SCHEDULERS = {
 
 
 @pytest.mark.parametrize("case", SCHEDULERS)
-def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str) -> None:
+def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str):
     pytest.importorskip("diffusers")
     options, expect = SCHEDULERS[case]
     sampler = wrappers.diffusers(case.partition(",")[0], **options)
@@ -133,7 +133,7 @@ def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str) -
         ("UniPCMultistepScheduler", {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, "times are cut"),
     ],
 )
-def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words: str) -> None:
+def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words: str):
     pytest.importorskip("diffusers")
     levels = find_levels(wrappers.diffusers(name, **options), 28)
     assert words in levels.sentence
@@ -142,13 +142,13 @@ def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words
 
 
 @pytest.mark.parametrize("at", [3, 14, 27])
-def test_a_schedule_with_one_level_moved_has_no_name(at: int) -> None:
+def test_a_schedule_with_one_level_moved_has_no_name(at: int):
     levels = np.log(karras(27, 80, 0.002))
     levels[at] += 0.01
     assert name_levels(levels, 28).names == ()
 
 
-def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """At first with the ends that are asked for, then with ends of its own."""
 
     def even_cubes(n_steps: int, high: float = 20, low: float = 0.5) -> tuple[float, ...]:
@@ -163,7 +163,7 @@ def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest
     assert printed(tmp_path, values).names == ("mine",)
 
 
-def test_more_evaluations_per_step_are_counted_apart() -> None:
+def test_more_evaluations_per_step_are_counted_apart():
     def midpoint(denoiser, n_steps, noise):
         for sigma in wrappers.default_levels(n_steps)[:-1]:
             for level in (sigma, 0.9 * sigma):
@@ -175,20 +175,20 @@ def test_more_evaluations_per_step_are_counted_apart() -> None:
     assert levels.form == "karras(rho=7, sigma_max=160, sigma_min=0.004); 10 more evaluations, between or again"
 
 
-def test_what_the_network_receives_is_compared_with_what_the_scheduler_works_with() -> None:
+def test_what_the_network_receives_is_compared_with_what_the_scheduler_works_with():
     facts = Facts(sigmas=np.log(karras(9, 80, 0.002)))
     levels = np.log(karras(9, 80, 0.002))
     levels[4] *= 0.9
     assert "the network receives the time of sigma" in name_levels(levels, 10, facts).sentence
 
 
-def test_a_recording_changes_no_global_generator() -> None:
+def test_a_recording_changes_no_global_generator():
     torch.manual_seed(1)
     before = torch.get_rng_state()
     find_levels(lambda denoiser, n_steps, noise: denoiser.eps(noise + torch.randn(()), 1.0), 4)
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_sampler_that_asks_for_nothing_has_no_levels() -> None:
+def test_a_sampler_that_asks_for_nothing_has_no_levels():
     with pytest.raises(ValueError, match="the network is asked at no noise level above 0"):
         find_levels(lambda denoiser, n_steps, noise: noise, 4)

@@ -22,11 +22,11 @@ def features(digits: Images) -> torch.Tensor:
     return extract("digits", digits.pixels[:1500])[0].double()
 
 
-def test_no_two_real_digits_are_copies(features: torch.Tensor) -> None:
+def test_no_two_real_digits_are_copies(features: torch.Tensor):
     assert len(set(find_clusters(features, tolerance(features)))) == len(features) > CPU_BLOCK
 
 
-def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: torch.Tensor) -> None:
+def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: torch.Tensor):
     pixels = digits.pixels[:600].clone()
     pixels[:, 0, 5, 5] = (pixels[:, 0, 5, 5].int() + 1).clamp(max=255).to(pixels.dtype)
     changed = extract("digits", pixels)[0].double()
@@ -37,13 +37,13 @@ def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: torch.
     assert not duplicate_mask(features[:600], features[600:], near).any()
 
 
-def test_copies_of_copies_are_one_group() -> None:
+def test_copies_of_copies_are_one_group():
     line = torch.tensor([0.0, 0.015, 0.03, 1.0, 1.05], dtype=torch.float64)[:, None]
     assert list(find_clusters(line, 0.02)) == [0, 0, 0, 1, 2]
     assert list(merge_duplicates(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 2, 3]))) == [0, 0, 0, 1, 2]
 
 
-def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
+def test_in_few_dimensions_only_equal_rows_are_copies():
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(3000, 2)))
     assert tolerance(rows) == 0 and len(set(find_clusters(rows, 0.0))) == 3000
     assert list(find_clusters(rows[:3].repeat_interleave(2, dim=0), 0.0)) == [0, 0, 1, 1, 2, 2]
@@ -51,7 +51,7 @@ def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
 
 
 @pytest.mark.parametrize("share, found", [(0.0, False), (0.05, True), (1.0, True)], ids=["none", "a few", "all"])
-def test_samples_that_repeat_training_images_are_counted(digits: Images, share: float, found: bool) -> None:
+def test_samples_that_repeat_training_images_are_counted(digits: Images, share: float, found: bool):
     """The others are digits that training did not see. Both kinds have noise that hides copies from equality."""
     few = 500
     repeated = int(share * 500)
@@ -65,7 +65,7 @@ def test_samples_that_repeat_training_images_are_counted(digits: Images, share: 
 
 
 @pytest.mark.parametrize("dimensions", [8, 64])
-def test_independent_images_are_no_copies_of_each_other(dimensions: int) -> None:
+def test_independent_images_are_no_copies_of_each_other(dimensions: int):
     rng = np.random.default_rng(1)
     real, rows = (torch.from_numpy(rng.normal(size=(n, dimensions))) for n in (500, 5000))
     assert 5000 - len(set(find_clusters(rows, tolerance(real)))) <= 1

@@ -26,7 +26,7 @@ def make_pair(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]
     return Distance(value, se * np.sqrt(n - 1) * terms), Distance(0.0, np.zeros(n))
 
 
-def test_two_networks_by_hand() -> None:
+def test_two_networks_by_hand():
     estimate = estimate_pairs([make_pair(1.0, 0.3), make_pair(3.0, 0.4)])
     assert estimate.difference == 2.0 and estimate.se == pytest.approx(0.25)
     freedom = 19 * (0.09 + 0.16) ** 2 / (0.09**2 + 0.16**2)
@@ -36,7 +36,7 @@ def test_two_networks_by_hand() -> None:
 
 
 @pytest.mark.parametrize("freedom", [1, 4.0, 7.3, 1e6, np.inf])
-def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float) -> None:
+def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float):
     estimated = estimate(0.3, 0.2, freedom, "t")
     student = stats.t(freedom)
     assert estimated.high == 0.3 + student.ppf((1 + CONFIDENCE) / 2) * 0.2
@@ -49,7 +49,7 @@ def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float) ->
     (-2, True, "better"), (2, True, "worse"), (-0.5, False, "no difference detected"),
     (-2, False, "not significant after correction"), (2, False, "not significant after correction"),
 ])  # fmt: skip
-def test_verdict(difference: float, clear: bool, word: str) -> None:
+def test_verdict(difference: float, clear: bool, word: str):
     assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3, 9)) == word
 
 
@@ -59,11 +59,11 @@ def test_verdict(difference: float, clear: bool, word: str) -> None:
 ])  # fmt: skip
 def test_the_limit_of_visible_noise_is_fixed_and_tested_over_networks(
     levels: list[float], estimated: bool, tested: bool
-) -> None:
+):
     assert (too_noisy(levels, tested=False), too_noisy(levels)) == (estimated, tested)
 
 
-def test_a_network_is_odd_if_the_others_do_not_explain_it() -> None:
+def test_a_network_is_odd_if_the_others_do_not_explain_it():
     usual = [1.0, 1.2, 0.9, 1.1, 1.05]
     assert odd_network(usual, 0.0) is None and odd_network([*usual[:4], -8.0], 0.1) == 4
     assert odd_network([*usual[:4], -8.0], 10.0) is None, "smaller than what matters"
@@ -73,7 +73,7 @@ def test_a_network_is_odd_if_the_others_do_not_explain_it() -> None:
     assert share == pytest.approx(0.05, abs=0.01), "of normal networks one of twenty comparisons has one"
 
 
-def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
+def test_five_networks_speak_of_networks_in_general_and_four_of_these():
     alike, different = [1.0, 1.1, 0.9, 1.0, 1.0], [1.0, 2.0, 0.0, 3.0, -1.0]
     general = estimate_pairs([make_pair(value, 0.5) for value in different])
     assert (general.interval, general.holds_for, general.freedom) == ("mean over 5 networks", None, 4)
@@ -82,7 +82,7 @@ def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
     assert (few.holds_for, few.interval) == (4, "what each sample adds") and few.se == pytest.approx(0.5 / 2)
 
 
-def test_a_control_with_the_same_networks_is_over_images_whatever_their_number() -> None:
+def test_a_control_with_the_same_networks_is_over_images_whatever_their_number():
     pairs = [make_pair(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
     estimate = estimate_pairs(pairs, over_images=True)
     assert (estimate.interval, estimate.holds_for) == ("what each sample adds", 5) and estimate.se == pytest.approx(
@@ -90,22 +90,20 @@ def test_a_control_with_the_same_networks_is_over_images_whatever_their_number()
     )
 
 
-def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict() -> None:
+def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict():
     alone = estimate_pairs([make_pair(2.5, 1.0)])
     one = alone.corrected("exploration", *holm([alone.p_value, 0.5, 0.9])[:1], 3)
     assert alone.clear and not one.clear and (one.low, one.high) == (alone.low, alone.high)
     assert one.detectable > alone.detectable
 
 
-def test_holm_is_a_step_down_of_bonferroni() -> None:
+def test_holm_is_a_step_down_of_bonferroni():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == [] and holm([0.6, 0.9]) == [1, 1]
 
 
 @pytest.mark.parametrize("effect, n_compared", [(0.3, 1), (1.0, 1), (1.0, 10), (3.85, 199)])
-def test_so_many_networks_detect_a_difference_with_80_percent_power_and_no_fewer(
-    effect: float, n_compared: int
-) -> None:
+def test_so_many_networks_detect_a_difference_with_80_percent_power_and_no_fewer(effect: float, n_compared: int):
     """By simulation, of an effect in standard deviations of a network."""
     networks = networks_to_detect(-effect, 1 / 5**0.5, 5, n_compared)
     random = np.random.default_rng(0)
@@ -117,7 +115,7 @@ def test_so_many_networks_detect_a_difference_with_80_percent_power_and_no_fewer
     assert power(networks - 1) < 0.81 and power(networks) > 0.79
 
 
-def test_pairs_are_used_where_there_are_any() -> None:
+def test_pairs_are_used_where_there_are_any():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=50)
     a, b = (Distance(value, shared + 0.1 * rng.normal(size=50)) for value in (1.0, 0.9))
@@ -128,7 +126,7 @@ def test_pairs_are_used_where_there_are_any() -> None:
     assert estimate_pairs([(a, Distance(0.9, b.own[:30]))], paired=False).freedom == 29
 
 
-def test_an_interval_over_a_sample_of_real_images_says_so() -> None:
+def test_an_interval_over_a_sample_of_real_images_says_so():
     estimate = estimate_one(Distance(1.0, np.ones(50), np.ones(9)))
     assert estimate.interval == "what each sample adds, and each real one"
     assert estimate.high - 1 == pytest.approx(2.306 * np.sqrt(1 / 49 + 1 / 8), rel=1e-3)  # 8 degrees of freedom
@@ -138,17 +136,17 @@ VALUES = np.random.default_rng(0).normal(2, 3, size=60)
 MEAN = Distance(float(VALUES.mean()), VALUES - VALUES.mean())
 
 
-def test_the_standard_error_of_a_mean() -> None:
+def test_the_standard_error_of_a_mean():
     assert MEAN.se == pytest.approx(VALUES.std(ddof=1) / np.sqrt(60), rel=1e-12)
 
 
-def test_a_difference_of_pairs_has_the_variance_of_differences() -> None:
+def test_a_difference_of_pairs_has_the_variance_of_differences():
     other = VALUES + np.random.default_rng(1).normal(1, 0.1, size=60)
     difference = Distance(float(other.mean()), other - other.mean()) - MEAN
     assert difference.se == pytest.approx((other - VALUES).std(ddof=1) / np.sqrt(60), rel=1e-9)
 
 
-def test_every_image_five_times_says_as_much_as_once() -> None:
+def test_every_image_five_times_says_as_much_as_once():
     five = Distance(MEAN.value, np.repeat(MEAN.own, 5))
     assert five.se < MEAN.se / 2
     once = five.by_unit(units := np.repeat(np.arange(60), 5))
@@ -159,13 +157,13 @@ def test_every_image_five_times_says_as_much_as_once() -> None:
     np.testing.assert_allclose(alone.own, MEAN.own, rtol=1e-12)
 
 
-def test_groups_of_unequal_sizes_have_the_cluster_variance() -> None:
+def test_groups_of_unequal_sizes_have_the_cluster_variance():
     groups = np.random.default_rng(2).integers(9, size=60)
     sums = np.array([MEAN.own[groups == group].sum() for group in range(9)])
     assert MEAN.by_unit(groups).se ** 2 == pytest.approx(9 / 8 * (sums**2).sum() / 60**2, rel=1e-12)
 
 
-def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference() -> None:
+def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference():
     real = np.random.default_rng(3).normal(size=40)
     sampled = Distance(1.0, MEAN.own, real)
     assert sampled.se**2 == pytest.approx(jackknife_variance(MEAN.own) + jackknife_variance(real))
@@ -174,7 +172,7 @@ def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference() -> No
     assert (twice.value, twice.se) == (2, pytest.approx(2 * sampled.se))
 
 
-def test_a_file_holds_them_to_the_last_bit() -> None:
+def test_a_file_holds_them_to_the_last_bit():
     stored = pack_distances({"mmd": MEAN, "fd": Distance(1 / 3, MEAN.own, VALUES)})
     assert all(tensor.dtype == torch.float64 for tensor in stored.values())
     back = unpack_distances(stored)

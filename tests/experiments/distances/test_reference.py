@@ -41,7 +41,7 @@ def pixels(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_fd_kd_precision_and_recall_equal_torch_fidelity(pixels: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_fd_kd_precision_and_recall_equal_torch_fidelity(pixels: tuple[torch.Tensor, torch.Tensor]):
     theirs = fidelity(*pixels)
     own, real = (extract("digits", part)[0].double() for part in pixels)
     ours = ReferenceSet.of(real).whole().distances(own)
@@ -63,7 +63,7 @@ def written_out(x: Array, y: Array, width: float) -> dict[str, float]:
     return mmds | {"fd": theirs_fd(x, y)}
 
 
-def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
+def test_distances_are_the_formulas_written_out_whatever_is_set_aside():
     features, own = drawn(2500, 16).numpy(), drawn(1300, 16, 0.2, 1.1)  # more than one block
     real = ReferenceSet.of(tensor(features))
     assert real.width == pytest.approx(np.median(pdist(features[:2000])), rel=1e-12)
@@ -81,7 +81,7 @@ def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
         assert {name: values[draw - 1] for name, values in floor.items()} == pytest.approx(expected, rel=1e-9)
 
 
-def test_precision_and_recall_are_torch_fidelitys_in_one_pass_with_the_kernels_too() -> None:
+def test_precision_and_recall_are_torch_fidelitys_in_one_pass_with_the_kernels_too():
     real, own = ReferenceSet.of(drawn(1700, 12)), drawn(700, 12, std=1.1)
     rest = real.without(real.aside_mask(700, 0))
     own[0] = rest.features[-1] = 9  # an image that has no ball, since only 700 have
@@ -92,7 +92,7 @@ def test_precision_and_recall_are_torch_fidelitys_in_one_pass_with_the_kernels_t
     assert 0.05 < theirs["precision"] < theirs["recall"] < 1
 
 
-def test_kernels_that_know_a_part_compare_at_most_half_of_it() -> None:
+def test_kernels_that_know_a_part_compare_at_most_half_of_it():
     features = drawn(60, 4)
     real = ReferenceSet.of(features, most=30)
     for n, known in ((4, 4), (25, 15), (58, 28)):
@@ -109,7 +109,7 @@ def test_kernels_that_know_a_part_compare_at_most_half_of_it() -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_what_an_image_adds_is_what_leaving_it_out_takes_away(name: str) -> None:
+def test_what_an_image_adds_is_what_leaving_it_out_takes_away(name: str):
     real, own = drawn(400, 3), drawn(300, 3, 0.4, 1.2)
     width = ReferenceSet.of(real).width
 
@@ -126,13 +126,13 @@ def test_what_an_image_adds_is_what_leaving_it_out_takes_away(name: str) -> None
         assert abs(added.mean()) < 1e-12
 
 
-def test_with_most_the_kernels_take_the_first_images_and_fd_all() -> None:
+def test_with_most_the_kernels_take_the_first_images_and_fd_all():
     part = ReferenceSet.of(drawn(300, 3), most=100).whole(most=80).distances(drawn(200, 3))
     assert [len(part[name].own) for name in METRICS] == [80, 80, 200]
     assert [len(part[name].real) for name in METRICS] == [100, 100, 300]
 
 
-def test_precision_and_recall_do_not_depend_on_a_common_offset() -> None:
+def test_precision_and_recall_do_not_depend_on_a_common_offset():
     real, shifted = drawn(100, 4), drawn(101, 4, 20.0)[:100]
     assert precision_recall(shifted, real) == (0, 0)
     for offset in (90, 110, 1e5, 1e7):
@@ -141,14 +141,14 @@ def test_precision_and_recall_do_not_depend_on_a_common_offset() -> None:
         assert same == pytest.approx(precision_recall(real.flip(0) + 0.3, real), abs=0.02)
 
 
-def test_equal_features_are_told() -> None:
+def test_equal_features_are_told():
     features: Array = np.zeros((20, 3))
     features[:5] = drawn(5, 3)
     features[10:] *= -1  # -0.0
     assert kernels.mostly_equal(features) and not kernels.mostly_equal(features[:10])
 
 
-def test_sums_over_other_groups_are_those_of_a_loop() -> None:
+def test_sums_over_other_groups_are_those_of_a_loop():
     """Images of one prompt are alike, so that they do not meet; each mean is over all others."""
     features, groups = drawn(11, 3), np.arange(11) % 4
     used = kernels.build(1.5, 3)
@@ -161,7 +161,7 @@ def test_sums_over_other_groups_are_those_of_a_loop() -> None:
         assert found[name].mean == pytest.approx(np.mean(means))
 
 
-def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distance() -> None:
+def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distance():
     """The law of all images is the same, but images of a prompt are more alike in one set: no difference."""
     rng = np.random.default_rng(0)
     groups = np.arange(120) % 12
@@ -192,14 +192,14 @@ SIZES = [(400, 900, 20), (900, 400, 20), (150, 900, 128), (60, 300, 128), (300, 
 
 
 @pytest.mark.parametrize("n, r, d", SIZES)
-def test_fd_is_torch_fidelitys(n: int, r: int, d: int) -> None:
+def test_fd_is_torch_fidelitys(n: int, r: int, d: int):
     own, real = two_sets(n, r, d)
     ours = frechet.frechet_distance(Moments.of(tensor(own)), Moments.of(tensor(real)))
     assert ours == pytest.approx(theirs_fd(own, real), rel=1e-6)
 
 
 @pytest.mark.parametrize("n, r, d", SIZES)
-def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: int) -> None:
+def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: int):
     """With enough images to a few per cent. With n < d FD bends, and both standard errors are rough."""
     own, real = map(tensor, two_sets(n, r, d))
 
@@ -220,7 +220,7 @@ def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: 
         assert linear.std() == pytest.approx(exact.std(), rel=0.4 if few else 0.06)
 
 
-def test_nothing_of_real_images_that_are_fixed() -> None:
+def test_nothing_of_real_images_that_are_fixed():
     own, real = map(tensor, two_sets(100, 200, 5))
     moments = Moments.of(own), Moments.of(real)
     fixed, sampled = frechet.jackknife_terms(own, *moments), frechet.jackknife_terms(own, *moments, real)
@@ -237,12 +237,12 @@ REAL, IMAGES, FAR, STATIC = (dict(zip(QUALITY, pair, strict=True)) for pair in (
     ([STATIC, STATIC], REAL | {"recall": 0.5}, False),  # a floor that says nothing
     ([STATIC, STATIC], {"precision": 0.0, "recall": 0.0}, False),  # unknown
 ])  # fmt: skip
-def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: bool) -> None:
+def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: bool):
     assert bool(no_images_reason(sides, real)) == gross
 
 
 @pytest.mark.slow
-def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
+def test_static_is_no_image_and_a_grainy_digit_is_one():
     images = load("mnist5k")
     n = 300
     noise = torch.Generator().manual_seed(0)

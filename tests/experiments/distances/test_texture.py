@@ -33,7 +33,7 @@ def grains(sigma: float, left: float, blur: float = 0) -> np.ndarray:
     return np.array([real().grain(noisy(pixels[draw], sigma, seed), left) for seed, draw in enumerate(draws)])
 
 
-def test_texture_by_hand() -> None:
+def test_texture_by_hand():
     image = torch.tensor([[0, 0, 10, 0, 9], [0, 16, 0, 10, 9], [9, 9, 9, 9, 9]], dtype=torch.uint8)
     flat = torch.full((3, 5), 7, dtype=torch.uint8)
     by_hand = (np.log1p(8 / 4) + np.log1p(10 / 4)) / 2  # two blocks; the odd row and column are left out
@@ -42,7 +42,7 @@ def test_texture_by_hand() -> None:
 
 
 @pytest.mark.parametrize("left", [0.003, 0.03])
-def test_real_images_with_the_noise_of_the_schedule_have_no_grain(left: float) -> None:
+def test_real_images_with_the_noise_of_the_schedule_have_no_grain(left: float):
     values = grains(left, left)
     assert abs(values.mean()) < 0.0015 and abs(values).max() < 0.005
     assert values.std() == pytest.approx(real().grain_spread(N, left), rel=0.4)
@@ -55,12 +55,12 @@ def test_real_images_with_the_noise_of_the_schedule_have_no_grain(left: float) -
     ((0.05, 0.03), 0.018, 0.022), ((0.1, 0.03), 0.066, 0.074),
     ((0.03, 0.03, 0.4), -0.002, 0.004), ((0.03, 0.03, 0.7), -0.012, -0.003),  # blur: a halo must not pass for grain
 ])  # fmt: skip
-def test_grain_is_read_as_the_noise_that_was_added(added: tuple[float, ...], low: float, high: float) -> None:
+def test_grain_is_read_as_the_noise_that_was_added(added: tuple[float, ...], low: float, high: float):
     values = grains(*added)
     assert low < values.min() and values.max() < high
 
 
-def test_samples_that_are_noise_or_flat_are_at_the_ends() -> None:
+def test_samples_that_are_noise_or_flat_are_at_the_ends():
     noise = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert real().grain(noise, 0.03) == pytest.approx(0.97)
     assert real().grain(torch.zeros_like(noise), 0.03) == pytest.approx(-0.03)

@@ -90,7 +90,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     return entry
 
 
-def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp_path: Path) -> None:
+def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp_path: Path):
     entry, printed = written(libraries=["diffusers"])
     assert entry["exports"] == {} and "no code for diffusers, a: diffusers' schedulers" in printed
     entry, _ = written(adapters.vp(net, IMAGES), libraries=["diffusers"])
@@ -98,14 +98,14 @@ def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["6-evaluations-diffusers.py"]
 
 
-def test_without_a_recommended_setting_the_default_is_written(written: Written, tmp_path: Path) -> None:
+def test_without_a_recommended_setting_the_default_is_written(written: Written, tmp_path: Path):
     written()
     write(tmp_path, [ROW | {"recommended": False, "verdict": "worse"}], [DEFAULT, RUN])
     (entry,) = read_json(tmp_path / "settings.json")["settings"]
     assert entry["setting"] == "b" and (entry["mmd"], entry["fd"], entry["n_networks"]) == (0.1, 1.0, 1)
 
 
-def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path) -> None:
+def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path):
     rows = [ROW | {"recommended": False, "no_verdict": "no images"} for _ in range(2)]
     assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
     assert write(tmp_path, [], []) == "no settings.json and no code: nothing was confirmed"
@@ -123,13 +123,13 @@ def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path) ->
         ("def sample(net, noise): return 1 / 0\n", "the code fails here: ZeroDivisionError: division by zero"),
     ],
 )
-def test_code_that_differs_or_fails_is_left_out_and_said(code: str, why: str, written: Written, tmp_path: Path) -> None:
+def test_code_that_differs_or_fails_is_left_out_and_said(code: str, why: str, written: Written, tmp_path: Path):
     entry, printed = written(code=code)
     assert entry["no_exports"]["torch"].startswith(why) and f"no code for torch, a: {why}" in printed
     assert entry["difference"] is None and not entry["exports"] and not (tmp_path / "export").exists()
 
 
-def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, tmp_path: Path) -> None:
+def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, tmp_path: Path):
     model = adapters.edm(lambda z, time: z + torch.randn_like(z), IMAGES)
     model.random = True  # type: ignore[assignment]
     entry, printed = written(model)
@@ -140,7 +140,7 @@ def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, t
     assert code.splitlines()[1] == f"# Not compared with the sampler that was measured: {reason}."
 
 
-def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     model = adapters.edm(coarse, IMAGES)
     code = export.torch_loop(export.ExportTarget("", RUN.setting.sampler, RUN.sigmas, False, model, IMAGES))

@@ -108,7 +108,7 @@ indexed.takes_index = True  # type: ignore[attr-defined]
 class Format(torch.nn.Module):
     """A network that accepts its own number format only, and rounds little enough to be compared."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.one = torch.nn.Parameter(torch.ones(1))
 
@@ -165,7 +165,7 @@ def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Ca
 
 @pairs([*SAMPLERS, RESTART], MODELS)
 @ends
-def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: bool) -> None:
+def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: bool):
     theirs_net, noise, back = users(model := MODELS[name])
     images = back(run_code(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
     edge = (SIDE - images.shape[-1]) // 2
@@ -188,7 +188,7 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
 )  # fmt: skip
 def test_what_a_library_cannot_express_is_said(
     make: Callable[[ExportTarget], str], sampler: Sampler, name: str, message: str
-) -> None:
+):
     with pytest.raises(UnsupportedError, match=message):
         make(target(sampler, MODELS[name]))
 
@@ -205,14 +205,14 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
         ("index", "in standard deviations of the data"),
     ],
 )
-def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
+def test_the_last_line_is_a_call_that_works(name: str, unit: str):
     code = torch_loop(target(Euler(0.0), MODELS[name]))
     call, comment = code.splitlines()[-1].removeprefix("# images = ").split("  # ")
     images = eval(call, {"sample": run_code(code), "net": users(MODELS[name])[0], "torch": torch})
     assert comment == unit and images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
 
 
-def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json() -> None:
+def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json():
     half = target(Euler(0.0), adapters.Adapter(Format().half(), IMAGES, ALL))
     assert torch_loop(half).splitlines()[2:5] == [
         "# Noise: 1 x 6 x 6 per image",
@@ -247,7 +247,7 @@ LABELLED = partial(VP, Format().half(), labels=2, n_classes=10, guidance=3.0, nu
 )
 def test_diffusers_gives_our_images(
     sampler: Sampler, make: Callable[..., Model], predicts: str, to_zero: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     from diffusers import DDPMScheduler
     from diffusers.schedulers import scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete

@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_schedule_has_one_step_per_evaluation(settings: Path) -> None:
+def test_the_schedule_has_one_step_per_evaluation(settings: Path):
     """Heun took 17 evaluations on 8 steps and one to 0; Euler takes them on 16 and that one."""
     assert schedule_from(settings, None, STUDY) == (Schedule("karras", 16, 20.0, 0.05, (("rho", 5.2),)), True)
     assert schedule_from(settings, 8, STUDY) == (Schedule("vp", 8, 30.0, 0.03, (("data_std", STD),)), False)
@@ -41,7 +41,7 @@ def test_the_schedule_has_one_step_per_evaluation(settings: Path) -> None:
     assert [len(s.schedule.sigmas()) for s in on_it] == [17] * 10
 
 
-def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -> None:
+def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path):
     """The exact one, and that of points, whose name on the command line is another one."""
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(300, 2)))
     points = f"points:{tmp_path / 'points.npy'}"
@@ -62,7 +62,7 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
         ({}, 12, "no setting for n_steps=12; it has settings for [8, 17] evaluations"),
     ],
 )
-def test_other_settings_are_refused(settings: Path, change: dict[str, Any], budget: int, message: str) -> None:
+def test_other_settings_are_refused(settings: Path, change: dict[str, Any], budget: int, message: str):
     settings.write_text(json.dumps(json.loads(settings.read_text()) | change))
     with pytest.raises(ValueError, match=re.escape(message)):
         schedule_from(settings, budget, STUDY)

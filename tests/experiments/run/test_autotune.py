@@ -55,7 +55,7 @@ def choice(
 )
 def test_what_needs_clearly_less_time_is_taken(
     seconds: Any, sampling: Machine, training: Machine, networks: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     chosen = choice(seconds, monkeypatch, networks)
     assert (chosen.sampling, chosen.training) == (sampling, training) and chosen.why.startswith(
         "timed on this machine: "
@@ -70,7 +70,7 @@ def test_what_needs_clearly_less_time_is_taken(
 )  # fmt: skip
 def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
     minutes: float, typed: dict[str, Any], compiler: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
     choice_of_minutes = MachineChoice(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
     monkeypatch.setattr(plan, "autotune", lambda *_: choice_of_minutes)
@@ -81,7 +81,7 @@ def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
     assert planner.machine.compiled == compiled and ("compiled" in planner.note) == (compiled and not typed)
 
 
-def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
     study = OneSetting(data=data(), n_samples=40, recipe="plain")
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
@@ -96,7 +96,7 @@ def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_measure_times_the_machine_again_and_is_refused_where_nothing_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(autotune, "time_interleaved", lambda runs: dict.fromkeys(runs, 0.5))
     monkeypatch.delenv("SIGMABENCH_PRECISION")
     said = list[str]()
@@ -111,7 +111,7 @@ def test_measure_times_the_machine_again_and_is_refused_where_nothing_is_timed(
             Planner.of(study, options, Cache(tmp_path), said.append)
 
 
-def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(autotune, "time_interleaved", lambda runs: dict.fromkeys(runs, 0.5))
     network = trained(batch_size=4)
     said = list[str]()
@@ -130,7 +130,7 @@ def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(autotune, "ROUNDS", 1)
     config = Trained(data(), batch_size=4, **RECIPES[recipe])
     before = torch.get_rng_state()
@@ -141,7 +141,7 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
     assert isinstance(autotune._training_call(config, ComputeMode(TRAINING, 4, 1))(), TrainingStep)
 
 
-def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch):
     """Hopeless is told by thread seconds per image: one thread may take longer, if others have one of their own."""
     names = ("plain", "slow", "hopeless", "fails", "fails later")
     modes = {name: ComputeMode(SAMPLING, batch, 4) for batch, name in enumerate(names, start=1)}
@@ -150,7 +150,7 @@ def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch
     calls = dict.fromkeys(modes, 0)
 
     class Clock:
-        def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
+        def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int):
             self.name = globals["run"]()
             assert num_threads == modes[self.name].threads
 

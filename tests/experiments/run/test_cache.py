@@ -52,7 +52,7 @@ def again(cache: Cache) -> Cache:
     return Cache(*cache.shared)
 
 
-def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache) -> None:
+def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache):
     calls: list[float] = []
     first = cache.load_or_make("things", Config(), factory(2.0, calls))
     stored = again(cache).load_or_make("things", Config(), factory(3.0, calls))
@@ -61,7 +61,7 @@ def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache) -> None:
     assert [path.name for path in (cache.root / "things").iterdir()] == [f"{identity(Config())}.safetensors"]
 
 
-def test_fresh_makes_again_what_is_there_and_keeps_what_is_made_since(cache: Cache) -> None:
+def test_fresh_makes_again_what_is_there_and_keeps_what_is_made_since(cache: Cache):
     old = put(cache)
     os.utime(old.path, (time.time() - 9, time.time() - 9))
     cache.start_fresh()
@@ -72,7 +72,7 @@ def test_fresh_makes_again_what_is_there_and_keeps_what_is_made_since(cache: Cac
 # --- whole or not at all ---
 
 
-def killed_in(phase: str, cache: Cache) -> None:
+def killed_in(phase: str, cache: Cache):
     """In a child: makes a file, and is killed with SIGKILL in this phase."""
     kill = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
     if phase == "written":
@@ -96,7 +96,7 @@ def child(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("phase", ["made", "written", "renamed"])
-def test_a_kill_leaves_a_whole_file_or_none(cache: Cache, phase: str) -> None:
+def test_a_kill_leaves_a_whole_file_or_none(cache: Cache, phase: str):
     pid = child(lambda: killed_in(phase, cache))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert (".part" in left(cache)) == (phase == "written") and (".safetensors" in left(cache)) == (phase == "renamed")
@@ -104,7 +104,7 @@ def test_a_kill_leaves_a_whole_file_or_none(cache: Cache, phase: str) -> None:
     assert left(cache) == [".safetensors"]
 
 
-def test_what_another_process_makes_is_asked_for_again(cache: Cache) -> None:
+def test_what_another_process_makes_is_asked_for_again(cache: Cache):
     def make() -> Any:
         raise LockedError("another makes it")
 
@@ -113,7 +113,7 @@ def test_what_another_process_makes_is_asked_for_again(cache: Cache) -> None:
     assert put(cache).facts["value"] == 1
 
 
-def test_of_two_processes_one_makes_the_file(cache: Cache) -> None:
+def test_of_two_processes_one_makes_the_file(cache: Cache):
     def slow() -> Any:
         (cache.root / "begun").touch()
         until = time.monotonic() + 10  # also if the test has failed
@@ -133,8 +133,8 @@ def test_of_two_processes_one_makes_the_file(cache: Cache) -> None:
     os.waitpid(pid, 0)
 
 
-def test_a_place_without_locks_is_enough(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(*arguments: Any) -> None:
+def test_a_place_without_locks_is_enough(cache: Cache, monkeypatch: pytest.MonkeyPatch):
+    def flock(*arguments: Any):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
@@ -163,9 +163,7 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("fault", SPOILT)
-def test_a_damaged_file_is_made_again_with_one_warning(
-    cache: Cache, fault: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_file_is_made_again_with_one_warning(cache: Cache, fault: str, caplog: pytest.LogCaptureFixture):
     path = put(cache).path
     path.write_bytes(SPOILT[fault](path.read_bytes()))
     assert put(again(cache), value=2.0).facts["value"] == 2.0
@@ -178,8 +176,8 @@ def test_a_damaged_file_is_made_again_with_one_warning(
 @pytest.mark.parametrize("where", ["mkdir", "replace"])
 def test_a_disk_that_cannot_be_written_says_what_to_do(
     cache: Cache, number: int, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*arguments: Any, **how: Any) -> None:
+):
+    def fails(*arguments: Any, **how: Any):
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:

@@ -71,7 +71,7 @@ def choose(study: ExploringStudy, values: Values) -> Any:
 ], ids=["lowest", "default", "noisier", "all noisier", "points", "a failure", "alone", "no default"])  # fmt: skip
 def test_the_lowest_within_the_limit_of_visible_noise_is_chosen(
     values: Any, chosen: dict[str, bool], reasons: list[str]
-) -> None:
+):
     rows, picked, _ = choose(Schedules(), {8: values})
     assert {one.candidate: one.advisable for one in picked if one.kind == CHALLENGER} == chosen
     assert [one.candidate for one in picked if one.kind == DEFAULT] == ([D] if values[D] else [])
@@ -80,14 +80,14 @@ def test_the_lowest_within_the_limit_of_visible_noise_is_chosen(
     assert ranked == sorted((x for x in values if x != D and values[x]), key=lambda label: values[label][0])
 
 
-def test_a_budget_without_a_default_leaves_the_others_their_choice() -> None:
+def test_a_budget_without_a_default_leaves_the_others_their_choice():
     _, picked, _ = choose(Schedules(), {8: {D: None, A: (1, 0), B: (2, 0)}, 16: {D: (1, 0), A: (2, 0), B: (1, 0)}})
     assert [(one.budget, one.candidate) for one in picked] == [(16, D), (16, B)]
     _, picked, _ = choose(Schedules(), {8: {D: (1, 0), A: (0.5, 0.1)}, 16: {D: (1, 0), A: (0.5, 0)}})  # A is noisy at 8
     assert [duel.kind for duel in Schedules().duels(picked)] == [CONFIRM, CONFIRM], "A of 8 may not be advised"
 
 
-def test_tune_keeps_six_finalists_and_the_lowest_though_noisy() -> None:
+def test_tune_keeps_six_finalists_and_the_lowest_though_noisy():
     labels = [f"karras, eta 0.{at}" for at in range(9)]
     values = {label: (at / 10, 0.1 if at in (0, 3) else 0) for at, label in enumerate(labels)}
     _, picked, _ = choose(Tune(), {8: {"vp, eta 0": (0.5, 0), **values}})
@@ -102,7 +102,7 @@ WITHIN = {
 }
 
 
-def test_within_the_evaluations_fewer_compete_too_and_more_meet_the_fewest() -> None:
+def test_within_the_evaluations_fewer_compete_too_and_more_meet_the_fewest():
     """The default, the first setting, competes as any other of its kind."""
     rows, picked, _ = choose(EXPLORING, WITHIN)
     best = {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked if one.advisable}
@@ -123,7 +123,7 @@ def test_within_the_evaluations_fewer_compete_too_and_more_meet_the_fewest() -> 
     assert [duel.kind for duel in EXPLORING.duels(picked)] == [ANY_NOISE], "all with noise are barred"
 
 
-def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() -> None:
+def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise():
     study = Beta(network="exact", confirm_samples=77)
     settings = choice.confirmed(study, choose(study, WITHIN)[1], with_control=False)
     assert sorted((s.label, s.budget, s.section, s.n, s.draw) for s in settings) == sorted(
@@ -135,7 +135,7 @@ def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() ->
     (("karras", "x0"), set()),
     (("karras", "x0", "min-snr-5"), {"log-normal", "log-normal, x0", "log-normal, min-snr-5"}),
 ])  # fmt: skip
-def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: Any, tried: set[str]) -> None:
+def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: Any, tried: set[str]):
     study = NoiseLevels(train_noise=("log-normal", "vp"), weightings=weightings)
     settings = [*study.explore()]
     assert {study.candidate_of(setting) for setting in choice.settings_to_explore(study, settings)} == tried
@@ -170,7 +170,7 @@ def read(study: Beta) -> Any:
     return choices_file.read_choices(study.choices, study, study.network, study.features or "digits")
 
 
-def test_choices_are_written_and_read(written: Path) -> None:
+def test_choices_are_written_and_read(written: Path):
     content = read_json(written)
     assert (content["seeds"], content["n_compared"]) == ([101, 102, 103], 4)
     assert {point["name"] for point in content["points"]} == {D, A, C}
@@ -182,7 +182,7 @@ def test_choices_are_written_and_read(written: Path) -> None:
     assert {one.budget for one in read(few(written, budgets=(16,)))[1]} == {16}
 
 
-def test_another_choice_of_the_same_scores_replaces_the_file(written: Path) -> None:
+def test_another_choice_of_the_same_scores_replaces_the_file(written: Path):
     """As after a change of the rule: the file says what is confirmed."""
     rows, chosen, runs = choose(EXPLORING, WITHIN)
     results: Any = SimpleNamespace(rows=runs)
@@ -212,7 +212,7 @@ NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "setti
     ({"control": "failed"}, {}, "its A/A test failed, so what it chose is not to be trusted"),
     ({"rule": None}, {}, "it must be a choices.json of an earlier run"),
 ])  # fmt: skip
-def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: Any, options: Any, message: str) -> None:
+def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: Any, options: Any, message: str):
     edited = read_json(written) | content
     written.write_text(json.dumps({name: value for name, value in edited.items() if value is not None}))
     with pytest.raises(ValueError, match=message):
@@ -280,7 +280,7 @@ pytestmark = pytest.mark.usefixtures("drawn")
 @pytest.mark.slow
 def test_other_networks_confirm_what_explorers_chose(
     tmp_path: Path, begun: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     with pytest.raises(ValueError, match="nothing was chosen yet; run it without --only, or give --choices FILE"):
         asked(tmp_path, tiny(), only=("section=confirm",))
     done = asked(tmp_path, tiny())
@@ -318,8 +318,8 @@ def test_other_networks_confirm_what_explorers_chose(
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_does_not_choose_anew(
     tmp_path: Path, begun: list[str], hooks: Hooks, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(run: Run) -> None:
+):
+    def interrupt(run: Run):
         if run.setting.section == CONFIRM:
             raise KeyboardInterrupt
 
@@ -337,7 +337,7 @@ def test_an_interrupted_run_goes_on_and_does_not_choose_anew(
 
 
 @pytest.mark.slow
-def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("multiprocessing.get_context", lambda name: FORK)
     asked(tmp_path / "one", tiny(network="exact"))
     asked(tmp_path / "two", tiny(network="exact"), workers=2)
@@ -349,10 +349,10 @@ def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("default", [False, True], ids=["a challenger", "the default"])
 def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
     default: bool, tmp_path: Path, hooks: Hooks, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     label = "eta 0" if default else "eta 0.9"
 
-    def fail(run: Run) -> None:
+    def fail(run: Run):
         if run.setting.label == label:
             raise RuntimeError("no")
 
@@ -366,7 +366,7 @@ def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
 @pytest.mark.slow
 def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
     tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     """Exploration has 60 % of it, by a clock that each sampling moves on by a second. The default comes first."""
     now = SimpleNamespace(time=lambda: float(len(begun)), monotonic=lambda: len(begun), sleep=lambda n: None)
     for where in ("runner", "experiment"):

@@ -51,7 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def goes_on(folder: Path, whole: Path) -> None:
+def goes_on(folder: Path, whole: Path):
     """The same command again ends in the table of an undisturbed run, and leaves nothing behind in the store."""
     assert typed(*words(folder / "out", folder / "store")).status == 0
     pd.testing.assert_frame_equal(table(folder / "out"), table(whole / "out"), check_exact=True)
@@ -62,9 +62,7 @@ def goes_on(folder: Path, whole: Path) -> None:
 @pytest.mark.parametrize(
     "number, workers", [(signal.SIGINT, 2), (signal.SIGTERM, 1)], ids=["ctrl-c, two workers", "sigterm"]
 )
-def test_an_interrupted_command_says_how_to_go_on(
-    number: signal.Signals, workers: int, tmp_path: Path, whole: Path
-) -> None:
+def test_an_interrupted_command_says_how_to_go_on(number: signal.Signals, workers: int, tmp_path: Path, whole: Path):
     shutil.copytree(whole / "out", tmp_path / "out")  # of an earlier run
     process = start(tmp_path / "out", tmp_path / "store", "--workers", str(workers))
     assert process.process.pid is not None
@@ -108,7 +106,7 @@ main()
     [("experiments.run.cache._write", 5), ("experiments.run.result_folder.write_report", 1)],
     ids=["while a file is made", "while results are written"],
 )
-def test_a_killed_command_goes_on_where_it_stopped(where: str, number: int, whole: Path, tmp_path: Path) -> None:
+def test_a_killed_command_goes_on_where_it_stopped(where: str, number: int, whole: Path, tmp_path: Path):
     """What a kill in each phase of the write of one file leaves: test_cache.py."""
     known_images(tmp_path / "store")
     arguments = words(tmp_path / "out", tmp_path / "store")
@@ -119,7 +117,7 @@ def test_a_killed_command_goes_on_where_it_stopped(where: str, number: int, whol
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was made again"
 
 
-def test_two_commands_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
+def test_two_commands_on_one_store_at_once(tmp_path: Path, whole: Path):
     both = [start(tmp_path / name, tmp_path / "store") for name in "ab"]
     ended = [process.wait() for process in both]
     assert [process.returncode for process in ended] == [0, 0], ended
@@ -128,9 +126,7 @@ def test_two_commands_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
         pd.testing.assert_frame_equal(table(tmp_path / name, "floors"), table(whole / "out", "floors"))
 
 
-def test_a_ray_that_is_not_there_is_one_line_and_keeps_the_last_result(
-    whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ray_that_is_not_there_is_one_line_and_keeps_the_last_result(whole: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     before = {path: path.read_bytes() for path in (whole / "out").rglob("*.*") if path.is_file()}
     ended = typed(*words(whole / "out", whole / "store", "--ray-address", "127.0.0.1:9", "--n-samples", "140"))
@@ -157,7 +153,7 @@ def swept(folder: Path, *more: str) -> Ended:
 
 @pytest.mark.usefixtures("forked")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads
-def test_workers_run_a_users_code_unless_it_was_edited_since(tmp_path: Path) -> None:
+def test_workers_run_a_users_code_unless_it_was_edited_since(tmp_path: Path):
     """They would import another one, and store what that gives."""
     ran = "Path(__file__).with_name(f'{os.getpid()}').touch(); return Euler(0.0).run(*arguments)"
     text = "import os\nfrom pathlib import Path\n" + FILE.replace("return Euler(0.0).run(*arguments)", ran)

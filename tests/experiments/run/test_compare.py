@@ -59,7 +59,7 @@ def first(*compared: Side) -> list[Contrast]:
     return [*against_first("setting", compared)]
 
 
-def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() -> None:
+def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page():
     a, b, *others = sides(0.0, 0.3, 0.4, 0.5, 0.6, 0.7)
     one = Contrast("primary", a, b)
     row = judged(one, *first(a, *others))["a", "b"]
@@ -67,7 +67,7 @@ def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() 
     assert (row["low"], row["high"], row["p_adjusted"], row["n_compared"]) == (alone.low, alone.high, None, 1)
 
 
-def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best() -> None:
+def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best():
     four = sides(0.3, 0.0, 0.05, 0.7)
     compared = first(*four)
     rows = judged(*compared)
@@ -94,7 +94,7 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
 )
 def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of_noise_is_recommended(
     values: tuple[float, ...], noise: dict[str, float | None], expected: str
-) -> None:
+):
     default, *others = (
         side(label, value, section="confirm", visible_noise=noise.get(label, 0.0))
         for label, value in zip("abcd", values, strict=True)
@@ -119,7 +119,7 @@ def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of
 ])  # fmt: skip
 def test_an_answer_depends_on_visible_noise_if_the_change_is_significant(
     within: Sequence[float], of_all: Sequence[float], depends: bool
-) -> None:
+):
     b = side("b", 5.0, 5, section="confirm")
     rows = judged(*(
         Contrast(kind, side(kind, 5 + np.array(differences), section="confirm"), b, 8, "with")
@@ -128,7 +128,7 @@ def test_an_answer_depends_on_visible_noise_if_the_change_is_significant(
     assert rows["any visible noise", "b"]["depends"] is depends and "depends" not in rows["confirm", "b"]
 
 
-def test_a_row_says_on_how_many_networks_a_is_lower_and_which_network_is_odd() -> None:
+def test_a_row_says_on_how_many_networks_a_is_lower_and_which_network_is_odd():
     usual, odd, b = sides([4.0, 4.6, 3.5, 5.2, 4.1], [4.0, 4.2, 3.9, 4.1, 14.0], [5.0, 5.1, 4.9, 5.0, 5.05])
     rows = judged(*(Contrast("confirm", one, b) for one in (usual, odd)))
     assert rows["a", "c"]["n_lower"] == 4 and "odd_seed" not in rows["a", "c"]
@@ -148,7 +148,7 @@ STATIC = {"precision": 0.0, "recall": 0.0}
     (STATIC, STATIC,
      "the samples do not look like images: precision and recall are at most 1%, of real images above 50%"),
 ])  # fmt: skip
-def test_what_gets_no_verdict_says_why_and_leaves_the_others_theirs(a: Any, b: Any, reason: str | None) -> None:
+def test_what_gets_no_verdict_says_why_and_leaves_the_others_theirs(a: Any, b: Any, reason: str | None):
     compared = [side("a", 0.0, **a), side("b", 0.9, **b), side("c", 0.9)]
     rows = judged(*first(*compared))
     word = "no verdict" if reason else "worse"
@@ -159,7 +159,7 @@ def test_what_gets_no_verdict_says_why_and_leaves_the_others_theirs(a: Any, b: A
         assert {row["in_set"] for row in contrasts.best_set_rows(compared[:2], Judge.of([], FLOORS))} == {None}
 
 
-def test_a_setting_whose_runs_all_failed_has_no_row() -> None:
+def test_a_setting_whose_runs_all_failed_has_no_row():
     assert not judged(Contrast("primary", side("a", 0.0), side("b", 1.0, networks=0, planned=2)))
 
 
@@ -169,7 +169,7 @@ def control_of(*values: float, **row: Any) -> Row:
     return judged(control(again, baseline)).popitem()[1]
 
 
-def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_networks() -> None:
+def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_networks():
     repeated = control_of(0.01, -0.01, 0, 0, 0.02)
     retrained = control_of(0.1, 0.3, 0.2, 0.25, 0.15, **RETRAINED)
     assert (repeated["interval"], repeated["verdict"]) == ("what each sample adds", "passed")
@@ -179,14 +179,14 @@ def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_net
     assert "5 networks" in control_of(0.1, 0.101, **RETRAINED)["no_verdict"]
 
 
-def test_after_a_failed_control_no_comparison_has_a_verdict() -> None:
+def test_after_a_failed_control_no_comparison_has_a_verdict():
     baseline, other, far = sides(0.8, 0.2, 9.0, networks=5)
     rows = judged(Contrast("setting", other, baseline), control(far, baseline))
     assert (rows["b", "a"]["verdict"], rows["b", "a"]["no_verdict"]) == ("no verdict", "the A/A test failed")
     assert rows["a, other noise", "a"]["verdict"] == "failed"
 
 
-def test_a_failed_run_makes_no_network_another_one() -> None:
+def test_a_failed_run_makes_no_network_another_one():
     """Whose first row then is of another seed."""
     baseline, other = sides(0.8, 0.2, networks=5)
     fewer = {seed: row for seed, row in other.rows.items() if seed}
@@ -196,7 +196,7 @@ def test_a_failed_run_makes_no_network_another_one() -> None:
     assert control(replace(baseline, rows=fewer), baseline).a.label == "a, other noise"
 
 
-def test_the_same_samples_under_two_names_are_one_comparison() -> None:
+def test_the_same_samples_under_two_names_are_one_comparison():
     rows = [side(label, value, samples_id=label) for label, value in zip("abc", (0.5, 0.0, 0.6), strict=True)]
     again = (replace(one, section="h", label=one.label.upper()) for one in rows[:2])
     found = judged(*first(*rows), *first(*again))
@@ -204,14 +204,14 @@ def test_the_same_samples_under_two_names_are_one_comparison() -> None:
         "bcB", (2, "exploration"))  # fmt: skip
 
 
-def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.LogCaptureFixture):
     a, b = sides(0.0, 0.2)
     asked = [*first(a, b, side("c", 0.1, networks=3)), control(side("a", 0.1), a)]
     assert filter_comparable(asked) == [asked[0], asked[2]]
     assert caplog.messages == ["'c' and 'a' of 'g' are not compared: they have images from different networks or noise"]
 
 
-def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:
+def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans():
     """The smallest p value is multiplied by the number of planned comparisons, with a verdict or without."""
     planned = [*sides(0.5, 0.4), side("c", 0.9, networks=1, planned=2), side("d", 0.0, networks=0, planned=2)]
     whole = first(*planned)
@@ -219,7 +219,7 @@ def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:
         assert row["n_compared"] == 3 and row["p_adjusted"] == pytest.approx(min(3 * row["p_value"], 1))
 
 
-def test_a_control_is_not_paired_and_says_what_it_is() -> None:
+def test_a_control_is_not_paired_and_says_what_it_is():
     setting = side("eta 0", 0.0)
     other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})
     assert find_repeated(other, [side("other", 0.0), setting]) is setting
@@ -229,7 +229,7 @@ def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     assert row["se"] == pytest.approx(estimate_pairs(one.pairs("mmd"), paired=False).se) and row["p_adjusted"] is None
 
 
-def test_what_would_settle_a_difference_grows_with_its_interval() -> None:
+def test_what_would_settle_a_difference_grows_with_its_interval():
     close = judged(*first(*sides(0.5, 0.5)))["b", "a"]
     assert close["verdict"] == "no difference detected" and close["n_to_settle"] > N
     size = max(abs(close["difference"]), contrasts.SMALLEST * close["value_b"])

@@ -37,9 +37,7 @@ def forecast(planned: list[Run], folder: Path) -> tuple[float, str]:
 
 
 @pytest.mark.parametrize("n", [1, 4, 5, 8])
-def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_their_images_only(
-    n: int, tmp_path: Path
-) -> None:
+def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_their_images_only(n: int, tmp_path: Path):
     rng = np.random.default_rng(0)
     spread = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
     se = TYPICAL_SE["digits"] * np.sqrt(2 / N)  # of the difference on one network
@@ -56,7 +54,7 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
 
 
 @pytest.mark.slow
-def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
+def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path):
     """What is stored is not left; equal samples count once."""
     cache = Cache(tmp_path)
     said = list[str]()

@@ -27,7 +27,7 @@ LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
         (["n_steps=4", "sampler=euler(eta=0)"], lambda run: len(run.sigmas) == 5 and run.row().get("eta") == 0),
     ],
 )
-def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds: Callable[[Run], bool]) -> None:
+def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds: Callable[[Run], bool]):
     chosen = filter_runs(PLANNED, conditions)
     assert chosen and chosen == [
         run for run in PLANNED if not (run.impossible and "n_steps=4" in conditions) and holds(run)
@@ -44,6 +44,6 @@ def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds
         (["eta=9", "section=same-schedule"], "it holds for none of"),  # such runs are impossible
     ],
 )
-def test_a_condition_that_does_not_do_says_what_would(conditions: list[str], message: str) -> None:
+def test_a_condition_that_does_not_do_says_what_would(conditions: list[str], message: str):
     with pytest.raises(ValueError, match=f"only=.*{message}"):
         filter_runs(PLANNED, conditions)

@@ -51,12 +51,12 @@ class Thawed:
      object(), b"x", 1j, len, (1, [2])],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-def test_a_value_without_identity_is_refused(value: Any) -> None:
+def test_a_value_without_identity_is_refused(value: Any):
     with pytest.raises(ValueError, match=r"value.*=.*it must be exactly int, float, str, bool, None, a tuple"):
         identity(Config(value))
 
 
-def test_user_classes_without_identity_are_refused() -> None:
+def test_user_classes_without_identity_are_refused():
     @dataclass(frozen=True)
     class Local:
         value: int = 1
@@ -67,14 +67,14 @@ def test_user_classes_without_identity_are_refused() -> None:
         identity(Config(Thawed()))
 
 
-def test_labels_do_not_count_and_types_do() -> None:
+def test_labels_do_not_count_and_types_do():
     assert identity(Config(1, Path("a"))) == identity(Config(1, Path("b")))
     values = [1, 1.0, "1", True, None, (1,), ((1,),), Config(1), float("inf"), "inf", Euler(1.0)]
     assert len({identity(Config(value)) for value in values}) == len(values)
     assert identity(Config(later=0)) != identity(Config()), "0 is not None"
 
 
-def test_the_text_of_a_file_and_of_what_it_imports_from_its_folder_counts(folder: Path) -> None:
+def test_the_text_of_a_file_and_of_what_it_imports_from_its_folder_counts(folder: Path):
     """Directly or not, also inside a function; what lies beside it or is imported from elsewhere does not."""
     (folder / "far_xyz.py").write_text("A = 1")
     (folder / "near_xyz.py").write_text("def f():\n    from far_xyz import A\n    return A\n")
@@ -91,7 +91,7 @@ def test_the_text_of_a_file_and_of_what_it_imports_from_its_folder_counts(folder
     assert ids[0] == ids[1] and len(set(ids)) == 4
 
 
-def test_all_files_of_a_package_count(folder: Path) -> None:
+def test_all_files_of_a_package_count(folder: Path):
     (folder / "package_xyz").mkdir()
     ids = []
     for helper in ("A = 1", "A = 2", "A = 1"):
@@ -102,7 +102,7 @@ def test_all_files_of_a_package_count(folder: Path) -> None:
     assert ids[0] == ids[2] != ids[1]
 
 
-def test_a_function_of_a_users_is_known_and_run_by_its_text(folder: Path) -> None:
+def test_a_function_of_a_users_is_known_and_run_by_its_text(folder: Path):
     """Also where it is edited within a second to the same size, which Python's bytecode does not tell."""
     results = []
     for value in (1, 2):
@@ -112,7 +112,7 @@ def test_a_function_of_a_users_is_known_and_run_by_its_text(folder: Path) -> Non
     assert results[0][0] != results[1][0] and [value for _, value in results] == [1, 2]
 
 
-def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, OWN, raising=False)  # an earlier test's sweep file
     before = identity(Trained())
     with monkeypatch.context() as patch:
@@ -125,7 +125,7 @@ def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, mon
     assert identity(Trained()) == before and not uses_user_code(Trained())
 
 
-def test_a_new_distance_makes_references_and_scores_anew_and_keeps_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_distance_makes_references_and_scores_anew_and_keeps_samples(monkeypatch: pytest.MonkeyPatch):
     """So SCHEMA, which is part of every identity, need not rise for it."""
     assert (*DISTANCES,) == METRICS
     before = run()

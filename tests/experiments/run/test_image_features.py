@@ -81,7 +81,7 @@ def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     TEXTS.clear()
 
 
-def test_its_rows_are_the_features(folder: Path) -> None:
+def test_its_rows_are_the_features(folder: Path):
     means, logits = extract("python:my_features:means", PIXELS)  # in three batches; an array
     torch.testing.assert_close(means, PIXELS.float().mean(dim=(2, 3)) + 1)
     assert logits is None
@@ -93,20 +93,20 @@ def test_its_rows_are_the_features(folder: Path) -> None:
     )
 
 
-def test_pixels_from_0_to_1_are_refused(folder: Path) -> None:
+def test_pixels_from_0_to_1_are_refused(folder: Path):
     images = ImageSet.of_array("x", np.ones((8, 4, 4), np.uint8))
     with pytest.raises(ValueError, match="the largest value of x is 1, but pixels are 0 to 255; multiply them by 255"):
         compute_features(images, range(8), FeatureSpace("python:my_features:means"))
 
 
-def test_images_of_other_sizes_are_other_images() -> None:
+def test_images_of_other_sizes_are_other_images():
     shapes = ((2, 8, 8), (8, 4, 4))
     assert len({ImageSet.of_array("a", np.zeros(shape, np.uint8)).content for shape in shapes}) == 2
     features = replace(ImageFeatures.of_rows(np.zeros((2, 1), np.float32)), sizes=np.array([[8, 9], [9, 9]]))
     assert features.size is None and features.at(np.array([0])).size == (8, 9)
 
 
-def test_features_of_other_weights_are_other_features(tmp_path: Path) -> None:
+def test_features_of_other_weights_are_other_features(tmp_path: Path):
     images = ImageSet.of_array("a", np.zeros((2, 8, 8), np.uint8))
     keys = set[Any]()
     for name in ("a", "b"):
@@ -115,7 +115,7 @@ def test_features_of_other_weights_are_other_features(tmp_path: Path) -> None:
     assert len(keys) == 2
 
 
-def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:
+def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path):
     Reference("mnist5k", "python:my_features:means", "0" * 12)
     ids = {features_id(f"python:my_features:{name}") for name in ("means", "means", "flat")}
     (folder / "my_features.py").write_text(SOURCE + "\n# another scale\n")
@@ -136,7 +136,7 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
         ("scaled_rounded", "changed by 0.02 when the batch was smaller"),
     ],
 )
-def test_what_does_not_suit_is_refused(name: str, message: str, folder: Path) -> None:
+def test_what_does_not_suit_is_refused(name: str, message: str, folder: Path):
     with pytest.raises(ValueError, match=re.escape(message)):
         extract(f"python:my_features:{name}", PIXELS[:2])
         check_features_repeatable(f"python:my_features:{name}", PIXELS[:25])

@@ -19,7 +19,7 @@ from experiments.run.machine import (
 from experiments.run.options import Options
 
 
-def test_own_work_is_not_others() -> None:
+def test_own_work_is_not_others():
     before = (10.0, 50.0, 20.0)
     assert busy_cores_of_others(before, (14.0, 57.0, 27.0)) == 0.0
     assert busy_cores_of_others(before, (14.0, 59.0, 25.0)) == 1.0
@@ -27,7 +27,7 @@ def test_own_work_is_not_others() -> None:
 
 
 @pytest.mark.slow
-def test_another_process_is_seen() -> None:
+def test_another_process_is_seen():
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         before = read_clocks()
@@ -44,12 +44,12 @@ def test_another_process_is_seen() -> None:
 )
 def test_omp_num_threads_is_the_default(
     given: str, typed: dict[str, int], threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert Options(device="cpu", store=tmp_path, **typed).machine().threads == threads  # type: ignore[arg-type]
 
 
-def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = Options(device="mps", store=tmp_path)
     with pytest.raises(ValueError, match="device='mps': PyTorch sees no MPS device here; use --device cpu"):
         options.machine()

@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
 
 
 @pytest.mark.slow
-def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
+def test_a_training_is_that_of_its_config(tmp_path: Path):
     """Each field reaches the training; the same config gives the same weights, also after others were trained."""
     calls = list[float]()
     sums = dict[str, bytes]()
@@ -42,10 +42,10 @@ def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
     assert {field.name for field in fields(Trained) if field.init} == {*OPTIONS, "data"}
 
 
-def test_networks_of_other_seeds_begin_with_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_other_seeds_begin_with_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     begun = list[Tensor]()
 
-    def begin(model: nn.Module, *_: Any, **__: Any) -> None:
+    def begin(model: nn.Module, *_: Any, **__: Any):
         begun.append(next(model.parameters()).detach().clone())
         raise KeyError
 
@@ -57,7 +57,7 @@ def test_networks_of_other_seeds_begin_with_other_weights(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = trained(1, **RECIPES["fast"], images_seen=100)
     losses = list[float]()
     models = list[nn.Module]()
@@ -81,7 +81,7 @@ def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatc
         assert torch.equal(config.load(file)(x, sigma), model.eval()(x, sigma))
 
 
-def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path) -> None:
+def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path):
     """At low noise it finds the image, unless that is held out."""
     clean = data_of(data()).standardised()[-2:]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))

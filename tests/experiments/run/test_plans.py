@@ -61,7 +61,7 @@ def describe_plans() -> dict[str, str]:
 
 
 @pytest.mark.slow(10)
-def test_plans_are_those_of_the_file() -> None:
+def test_plans_are_those_of_the_file():
     before, now = json.loads(FILE.read_text()), describe_plans()
     changed = [name for name in before | now if before.get(name) != now.get(name)]
     assert not changed, f"other settings than before; if that is meant, python {__file__}: {changed}"

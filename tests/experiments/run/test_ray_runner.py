@@ -21,7 +21,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 @pytest.mark.slow(20)
 @needs_ray
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_ray_gives_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_gives_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its workers wait until other tests leave a core
     runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 0.5)]
     one = Cache(tmp_path / "one")

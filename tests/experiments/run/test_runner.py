@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # P
 
 
 @pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+def forked(monkeypatch: pytest.MonkeyPatch):
     """Workers are forked instead of spawned, which spares them seconds of imports."""
     monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
 
@@ -31,7 +31,7 @@ def executed(runs: list[Run], cache: Cache, workers: int = 1) -> ExecutionResult
     return Runner(cache, QUIET, workers).run(runs)
 
 
-def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path):
     tries = str(tmp_path / "tries")
     bad = [run(Acting("fails", tries)), run(Acting("fails", tries), label="twice"), run(Acting("exits"))]
     good = [run(), run(Heun())]
@@ -48,10 +48,10 @@ def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
 
 def test_a_network_that_does_not_fit_into_memory_is_tried_once_and_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     tries = list[int]()
 
-    def fails(*arguments: Any) -> None:
+    def fails(*arguments: Any):
         tries.append(1)
         raise MemoryError("too large")
 
@@ -63,7 +63,7 @@ def test_a_network_that_does_not_fit_into_memory_is_tried_once_and_says_what_to_
     assert set(ended.failed.values()) == {"MemoryError: too large; out of memory, reduce --batch-size"}
 
 
-def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+def test_an_interrupt_keeps_what_is_finished(tmp_path: Path):
     """Also one that a library has swallowed."""
     ended = executed([run(), run(Acting("interrupts")), run(Heun())], Cache(tmp_path))
     assert ended.interrupted and files(Cache(tmp_path))["scores"] == 1
@@ -74,8 +74,8 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
         runner.INTERRUPT.clear()
 
 
-def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: Any) -> None:
+def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*arguments: Any):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
@@ -89,9 +89,7 @@ def plan() -> list[Run]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
-def test_a_failure_and_a_damaged_file_change_nothing_for_two_workers(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failure_and_a_damaged_file_change_nothing_for_two_workers(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """That spawned workers give the values of one process: test_readme.py."""
     bad = run(Acting("fails", str(tmp_path / "tries")))
     one = Cache(tmp_path / "one")
@@ -110,7 +108,7 @@ def test_a_failure_and_a_damaged_file_change_nothing_for_two_workers(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
-def test_the_others_do_the_work_of_a_killed_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_others_do_the_work_of_a_killed_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """A run that kills all of them is a row."""
     runs = [run(Acting("dies once", str(tmp_path / "died"))), *(run(Euler(eta)) for eta in (0.0, 0.5))]
     cache = Cache(tmp_path / "cache")
@@ -133,7 +131,7 @@ def pids(where: Path, n: int) -> list[psutil.Process]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> None:
+def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals):
     where = tmp_path / "pids"
     where.mkdir()
     process = FORK.Process(target=command, args=(str(tmp_path / "cache"), str(where), data()))

@@ -50,7 +50,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
+def test_identity_changes_with_every_field_that_changes_a_result(config: Any):
     for field in (field for field in fields(config) if field.init):  # others follow from these
         others = {(Schedule, "rule"): "geometric", (Setting, "label"): "x"}
         value = others.get((type(config), field.name), OTHERS[field.name])
@@ -58,7 +58,7 @@ def test_identity_changes_with_every_field_that_changes_a_result(config: Any) ->
         assert is_same == (field.metadata.get("identity") is False), field.name
 
 
-def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
+def test_a_run_is_told_apart_by_all_that_changes_its_samples():
     plain = run()
     assert plain.samples_id == run(label="other", section="b", budget=9, networks=2).samples_id
     assert plain.samples_id != replace(plain, batch=7).samples_id
@@ -68,7 +68,7 @@ def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
     assert natural.samples_id == plain.samples_id and natural.score_id != plain.score_id
 
 
-def test_identity_is_known() -> None:
+def test_identity_is_known():
     """A change of these means that finished results would be computed again: raise SCHEMA on purpose only."""
     assert SCHEMA == 5
     assert identity(Schedule(n_steps=66)) == "59c43a1dc4ae"
@@ -84,20 +84,20 @@ def test_identity_is_known() -> None:
      (run(Restart((Interval(0.1, 40.0),))), "sigma_max=40.0: an interval")],
     ids=["eta", "budget", "interval"],
 )  # fmt: skip
-def test_what_is_impossible_says_why(one: Run, why: str) -> None:
+def test_what_is_impossible_says_why(one: Run, why: str):
     row = one.row()
     assert (row["status"], row["error"], row["n_steps"]) == ("infeasible", one.impossible, 2)
     with pytest.raises(ValueError, match=why):
         raise ValueError(one.impossible)
 
 
-def test_a_schedule_within_a_budget_is_the_longest() -> None:
+def test_a_schedule_within_a_budget_is_the_longest():
     assert Schedule().within(8, Heun()).n_steps == 4 and Schedule().within(8, Euler(0.0)).n_steps == 8
     assert Schedule().within(1, Euler(0.0)).n_steps == 1
     assert Schedule(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
 
 
-def test_a_schedule_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
+def test_a_schedule_of_a_table_has_its_ends_whatever_is_asked_for():
     schedule = Schedule("ddpm-linspace", 10, options=(("data_std", 0.5),))
     assert (schedule.sigma_max, schedule.sigma_min) == (schedule.sigmas()[0], schedule.sigmas()[-1])
     assert schedule.sigma_max > 300 and identity(schedule) == identity(replace(schedule, sigma_max=99.0))
@@ -129,37 +129,37 @@ class Levels(Schedule):
         (lambda: Trained(ema_decay=1.0), "ema_decay=1.0"),
     ],
 )
-def test_bad_values_are_named(make: Any, says: str) -> None:
+def test_bad_values_are_named(make: Any, says: str):
     with pytest.raises(ValueError, match=says):
         make()
 
 
-def test_a_plan_is_checked() -> None:
+def test_a_plan_is_checked():
     check_plan([run(), run(label="b"), run(Heun())])
     bad = Setting("a", Schedule(n_steps=2), Anything([1.0]))
     with pytest.raises(ValueError, match=r"setting.sampler.value=\[1.0\]: its type is list"):
         check_plan([run(), Run(bad, exact(), N, Machine(), reference())])
 
 
-def test_a_schedule_that_gives_other_levels_each_time_is_refused() -> None:
+def test_a_schedule_that_gives_other_levels_each_time_is_refused():
     with pytest.raises(ValueError, match="called twice, its schedule gave other levels"):
         check_plan([Run(Setting("a", Unsteady(), Euler(0.0)), exact(), N, Machine(), reference())])
 
 
-def test_a_setting_keeps_its_training_when_the_dict_changes() -> None:
+def test_a_setting_keeps_its_training_when_the_dict_changes():
     training = {"lr": 0.1}
     one = Setting("a", Schedule(n_steps=2), Euler(0.0), training=training)
     training["lr"] = 0.2
     assert one.training == {"lr": 0.1}
 
 
-def test_whether_a_sampler_adds_noise_is_tried() -> None:
+def test_whether_a_sampler_adds_noise_is_tried():
     sigmas = Schedule("karras", 4).sigmas()
     samplers = (Euler(), Euler(1.0), DPMpp2M(), DPMpp2MSDE(), *(Heun(s_churn=2.0, s_min=low) for low in (20.0, 50.0)))
     assert [sampler.adds_noise(sigmas) for sampler in samplers] == [False, True, False, True, True, False]
 
 
-def test_a_point_is_a_setting_on_the_longest_schedule() -> None:
+def test_a_point_is_a_setting_on_the_longest_schedule():
     setting = Point("a", "karras(rho=5, end=0)", "eta 0.5", 30.0, 0.003).at(8, 0.5)
     assert setting.schedule == Schedule("karras", 7, 30.0, 0.003, (("rho", 5.0),))
     assert (setting.sampler, setting.final_denoise, setting.budget) == (Euler(0.5), True, 8)
@@ -167,14 +167,14 @@ def test_a_point_is_a_setting_on_the_longest_schedule() -> None:
 
 
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
-def test_a_users_schedule_is_one_or_its_run_is_impossible(levels: tuple[float, ...]) -> None:
+def test_a_users_schedule_is_one_or_its_run_is_impossible(levels: tuple[float, ...]):
     one = replace(run(), setting=Setting("a", Levels(levels=levels), Euler(0.0)))
     assert one.impossible.startswith("sigmas") and one.row()["status"] == "infeasible"
     row = replace(one, setting=replace(one.setting, schedule=Levels())).row()
     assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "Levels")
 
 
-def test_a_machine_multiplies_in_full_precision() -> None:
+def test_a_machine_multiplies_in_full_precision():
     torch.set_float32_matmul_precision("medium")
     torch.backends.cudnn.benchmark = True
     Machine().pin()
@@ -193,7 +193,7 @@ A = Setting("a", Schedule(n_steps=2), Euler(0.0))
 B = Setting("b", Schedule(n_steps=2), Euler(0.0))
 
 
-def test_each_setting_is_run_with_each_of_its_networks() -> None:
+def test_each_setting_is_run_with_each_of_its_networks():
     runs = plans(A, replace(B, networks=1, training={"lr": 0.1}), replace(B, label="c", retrained=True, n=40))
     made = [(planned.setting.label, planned.network.seed) for planned in runs]
     assert made == [("a", 1), ("b", 1), ("c", 10_001), ("a", 2), ("c", 10_002)]
@@ -212,6 +212,6 @@ def test_each_setting_is_run_with_each_of_its_networks() -> None:
         ([replace(A, training={"lr": 0.1})], {"network": "exact"}, "--network brings a trained network"),
     ],
 )
-def test_what_cannot_be_planned_says_why(settings: list[Any], options: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_planned_says_why(settings: list[Any], options: dict[str, Any], says: str):
     with pytest.raises(ValueError, match=says):
         plans(*settings, **options)

@@ -49,7 +49,7 @@ def noisy(low: float, high: float) -> Trained:
 
 
 @pytest.mark.parametrize("preset", ["smoke", "laptop"])
-def test_the_presets_give_no_doubt(preset: str) -> None:
+def test_the_presets_give_no_doubt(preset: str):
     study = Beta(**Beta.presets[preset])
     assert doubts([one for one in plan(study) if not one.impossible]) == []
 
@@ -68,7 +68,7 @@ def test_the_presets_give_no_doubt(preset: str) -> None:
     ],
     ids=["begins too low", "noise left", "begins too high", "ends too low", "too slow"],
 )
-def test_a_doubtful_schedule_is_said_once(one: Run, message: str) -> None:
+def test_a_doubtful_schedule_is_said_once(one: Run, message: str):
     (said,) = doubts([one, one])
     assert message in said
 
@@ -90,7 +90,7 @@ KARRAS = Schedule("karras", 4)
     ],
     ids=["equal", "equal levels", "other levels", "sampler", "denoised", "noise", "network", "group"],
 )
-def test_one_setting_under_two_names_is_said(changes: dict[str, Any], equal: bool) -> None:
+def test_one_setting_under_two_names_is_said(changes: dict[str, Any], equal: bool):
     said = doubts([run(schedule=KARRAS), run("b", **({"schedule": KARRAS} | changes))])
     assert said == ["'a' and 'b' of 'all' are one setting under two names: network, levels and sampler are equal, "
                     "so comparing them says nothing"] * equal  # fmt: skip
@@ -109,7 +109,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8
     ],
     ids=["fine", "few", "copies", "features"],
 )
-def test_doubtful_images_are_said(images: np.ndarray, features: str, messages: list[str], tmp_path: Path) -> None:
+def test_doubtful_images_are_said(images: np.ndarray, features: str, messages: list[str], tmp_path: Path):
     np.savez(tmp_path / "x.npz", images=images)
     said = doubts([run(network=Trained(resolve(f"npz:{tmp_path / 'x.npz'}")), features=features)])
     assert len(said) == len(messages) and all(text in doubt for text, doubt in zip(messages, said, strict=True))
@@ -120,7 +120,7 @@ class Mine(Euler):
     """A sampler of a user."""
 
 
-def test_a_sampler_of_a_user_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_of_a_user_is_tried(monkeypatch: pytest.MonkeyPatch):
     tried = list[Sampler]()
     monkeypatch.setattr(module, "check_user_sampler", lambda sampler, *_: tried.append(sampler))
     doubts([run(), run("b", sampler=Mine())])
@@ -130,7 +130,7 @@ def test_a_sampler_of_a_user_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- networks from elsewhere ---
 
 
-def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.MonkeyPatch):
     betas = adapters.from_betas([0.01 * step for step in range(1, 21)])
     network = adapters.vp(lambda z, time: z, load("mnist5k"), time=betas)
     low, high = network.span

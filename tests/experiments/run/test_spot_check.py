@@ -35,7 +35,7 @@ class Mine(Sampler):
 """
 
 
-def test_an_edited_table_is_an_error_and_fresh_repairs_it(folder: Path) -> None:
+def test_an_edited_table_is_an_error_and_fresh_repairs_it(folder: Path):
     """No text that is hashed changes."""
     (folder / "table.txt").write_text("1")
     setting = Setting("karras", Schedule(n_steps=2), imported(folder, table=TABLE).Mine())
@@ -51,7 +51,7 @@ def test_an_edited_table_is_an_error_and_fresh_repairs_it(folder: Path) -> None:
     assert not Runner(cache, QUIET).run([of_mine]).failed and not Runner(Cache(cache.root), QUIET).run([of_mine]).failed
 
 
-def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As by another library of features."""
     Runner(Cache(tmp_path), QUIET).run([run()])
     honest = stages.features_of
@@ -60,7 +60,7 @@ def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monk
         Runner(Cache(tmp_path), QUIET).run([run()])
 
 
-def test_one_run_of_each_network_and_class_of_samplers_is_checked_once(tmp_path: Path) -> None:
+def test_one_run_of_each_network_and_class_of_samplers_is_checked_once(tmp_path: Path):
     cache = Cache(tmp_path)
     seen = set[Any]()
     runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 1.0)] + [run(Heun())]
@@ -77,7 +77,7 @@ def test_one_run_of_each_network_and_class_of_samplers_is_checked_once(tmp_path:
     [(0.0, 0.0, "fp32", False), (1e-4, 0.0, "fp32", False), (0.01, 0.0, "fp32", True), (0.01, 0.0, "bf16", False),
      (0.0, 0.2, "fp32", True), (0.0, float("nan"), "bf16", True)],
 )  # fmt: skip
-def test_more_than_rounding_is_a_difference(change: float, one: float, precision: str, stale: bool) -> None:
+def test_more_than_rounding_is_a_difference(change: float, one: float, precision: str, stale: bool):
     """Of half of the samples, or more of a single one."""
     stored = 100 + torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     again = stored + change
@@ -92,7 +92,7 @@ def test_more_than_rounding_is_a_difference(change: float, one: float, precision
 
 
 @pytest.mark.parametrize("n, n_classes", [(40, 10), (1000, 10), (10, 1), (3, 10)])
-def test_samples_are_chosen_all_over(n: int, n_classes: int) -> None:
+def test_samples_are_chosen_all_over(n: int, n_classes: int):
     for _ in range(20):
         chosen = sample_indices(n, n_classes)
         assert chosen == sorted(set(chosen)) and chosen[0] >= 0 and chosen[-1] < n
@@ -100,7 +100,7 @@ def test_samples_are_chosen_all_over(n: int, n_classes: int) -> None:
         assert n < 20 or len({index % n_classes for index in chosen}) > 1
 
 
-def test_a_few_samples_are_drawn_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_samples_are_drawn_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Several would wait for each other most of the time, and take others' time if the machine is shared."""
     on_two = replace(run(), machine=Machine(threads=2))
     stages.sample(on_two, Cache(tmp_path), silent)

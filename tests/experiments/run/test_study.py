@@ -108,7 +108,7 @@ pytestmark = pytest.mark.usefixtures("drawn")
 NAMES = ("table", "contrasts", "floors")
 
 
-def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any):
     """The code is asked about before anything is made, and once."""
     asked_at = []
 
@@ -142,7 +142,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResul
         return where, asked(where)
 
 
-def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, StudyResult]) -> None:
+def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, StudyResult]):
     where, result = finished
     assert result.report and result.report.is_file() and result.status == 0 and len(result.rows) == 6
     rows = table(where)
@@ -162,7 +162,7 @@ def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, 
     assert (floors["low"] < floors["mean"]).all() and (floors["mean"] < floors["high"]).all()
 
 
-def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Path, StudyResult]) -> None:
+def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Path, StudyResult]):
     where, _ = finished
     for name in (table(where)["samples_id"][0], "real"):
         square, strip = (Image.open(where / "out" / "images" / f"{name}{end}.png") for end in ("", "-4"))
@@ -174,7 +174,7 @@ def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Pat
 
 def test_the_same_again_makes_nothing_and_gives_the_same_tables(
     finished: tuple[Path, StudyResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     """Also from a store that cannot be written."""
     where, _ = finished
     before = {name: (where / "out" / f"{name}.csv").read_bytes() for name in NAMES}
@@ -192,7 +192,7 @@ def test_the_same_again_makes_nothing_and_gives_the_same_tables(
 
 def test_a_report_is_written_again_only_if_its_tables_changed(
     finished: tuple[Path, StudyResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     where, _ = finished
     monkeypatch.setattr(
         result_folder, "code_version", lambda: {"commit": "abc", "dirty": False}
@@ -210,9 +210,7 @@ def test_a_report_is_written_again_only_if_its_tables_changed(
     pd.testing.assert_frame_equal(table(where, "floors"), rows)
 
 
-def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     result = asked(tmp_path, mine(seeds=1, broken=True))
     rows = table(tmp_path).set_index(["section", "setting"])
     failed = rows.loc[("all", "broken")]
@@ -225,7 +223,7 @@ def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
     assert json.loads(out.splitlines()[-1])["failed"] == 1
 
 
-def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     asked(tmp_path, mine(seeds=1, etas=(0.0, 1.0, 9.0)))
     row = table(tmp_path).set_index("setting").loc["eta 9"]
     assert row["status"] == "infeasible" and isinstance(row["error"], str)
@@ -241,7 +239,7 @@ def grouped(besides: str = "") -> Grouped:
 
 
 @pytest.mark.parametrize("besides, setting", [("", "alone"), ("a control", "eta 1")])
-def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path) -> None:
+def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path):
     asked(tmp_path, grouped(besides))
     rows = table(tmp_path)
     contrasts = table(tmp_path, "contrasts")
@@ -253,12 +251,12 @@ def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, se
     assert one.value_b == rows[~again & (rows["setting"] == setting)]["mmd"].item()
 
 
-def test_what_a_study_adds_must_be_new(tmp_path: Path) -> None:
+def test_what_a_study_adds_must_be_new(tmp_path: Path):
     with pytest.raises(TypeError, match="multiple values for keyword argument"):
         asked(tmp_path, grouped("a table"))
 
 
-def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """As those of a sampler that does not look at its parameter."""
     asked(tmp_path, grouped("blind"))
     said = "'blind 1' and 'blind 2' of 'two' produced identical images; is the changed parameter used?"
@@ -266,12 +264,12 @@ def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pyt
     assert any(note.startswith(said) for note in read_json(tmp_path / "out" / "run.json")["notes"])
 
 
-def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
+def test_the_folder_of_the_images_takes_no_result(tmp_path: Path):
     with pytest.raises(ValueError, match="it lies in the folder of the images; choose another"):
         asked(tmp_path, mine(data=f"folder:{tmp_path}"))
 
 
-def test_the_usual_folder_keeps_the_result_of_another_network(tmp_path: Path) -> None:
+def test_the_usual_folder_keeps_the_result_of_another_network(tmp_path: Path):
     (out := tmp_path / "runs" / "sweep-smoke").mkdir(parents=True)
     (out / "run.json").write_text('{"options": {"network": "exact", "data": "mnist"}}')
     with pytest.raises(ValueError, match="it holds a result of exact on mnist; give --out another folder, or remove"):
@@ -279,7 +277,7 @@ def test_the_usual_folder_keeps_the_result_of_another_network(tmp_path: Path) ->
     check_folder(mine(network="exact", data="mnist"), out, typed=False)
 
 
-def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
+def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path):
     out = tmp_path / "out"
     mine_too, picture, strip = (out / "images" / name for name in ("cat.png", "0123456789ab.png", "real-4.png"))
     code = out / "export" / "8-evaluations-torch.py"
@@ -302,7 +300,7 @@ def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_pa
     assert mine_too.read_text() == "mine"
 
 
-def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
+def test_two_commands_do_not_write_into_one_folder(tmp_path: Path):
     with (
         result_folder.lock_folder(tmp_path / "out"),
         pytest.raises(ValueError, match="another command is writing there; wait"),
@@ -313,7 +311,7 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("only, caveat", [("section=two", True), ("section=two,control,one", False)])
 def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missing(
     tmp_path: Path, only: str, caveat: bool
-) -> None:
+):
     study = replace(grouped(), etas=(0.0, 1.0, 0.5, 0.7))
     done = asked(tmp_path, study, only=("setting=alone,eta 0,eta 1", only))
     rows = table(tmp_path, "contrasts").query("kind == 'setting' and verdict.notna() and metric == 'mmd'")
@@ -321,9 +319,7 @@ def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missi
     assert done.page and any("A/A test was not run" in text for text in done.page.caveats) == caveat
 
 
-def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     query = ("section=control", "seed=1")
     result = asked(tmp_path, mine(sigma_min=1.0), only=query, quiet=True)
     doubt = "a schedule ends at sigma 1, so this much noise stays in its samples"

@@ -29,7 +29,7 @@ def print_lines(page: Page, terminal: bool, works: bool = False, color: Literal[
     return text.getvalue()
 
 
-def test_lines_are_the_first_screen_in_its_order() -> None:
+def test_lines_are_the_first_screen_in_its_order():
     assert print_lines(PAGE, terminal=False).splitlines() == [
         "verdict: Yes. FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
         "also: With 8 evaluations: keep eta 0.",
@@ -48,7 +48,7 @@ GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red
 
 @pytest.mark.parametrize("works", [True, False], ids=["smoke", "laptop"])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool) -> None:
+def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool):
     """In red, unless the run asked only whether everything works: it does, and that comes first."""
     text = print_lines(FAILED, terminal, works, "standard")
     assert "No verdict." in text and ("Everything works" in text.partition("No verdict.")[0]) == works
@@ -57,7 +57,7 @@ def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool) 
         assert (GREEN in text) == works
 
 
-def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path) -> None:
+def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path):
     """One line per setting and message; a run without a log has none."""
     (tmp_path / "r1.log").write_text("Traceback")
     rows = [

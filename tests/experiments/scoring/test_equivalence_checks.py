@@ -30,7 +30,7 @@ def quarters(here: Path) -> str:
     return "python:quarter_features:means"
 
 
-def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarray, shown: np.ndarray) -> None:
+def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarray, shown: np.ndarray):
     after = shown[:-1] // 2 * 2
     after[::20] = 255 - after[::20]
     for other, pairs, message in (
@@ -51,7 +51,7 @@ def large(n: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
+def test_crops_see_damage_that_reduced_images_hide(here: Path):
     before = large(130)
     checks = 40 * (np.indices(before.shape[1:]).sum(axis=0) % 2) - 20  # of single pixels
     (here / "crop_features.py").write_text(
@@ -66,14 +66,14 @@ def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_crops_see_a_corner_that_is_damaged_in_all_images(quarters: str) -> None:
+def test_crops_see_a_corner_that_is_damaged_in_all_images(quarters: str):
     damaged = large(100)
     damaged[:, -48:, :48] = 0
     crops = find(judge(large(100), damaged, 0.05, features=quarters, crops=4), "crops")
     assert crops.value > 0.02 and crops.verdict != "harmless"  # crops that never see it are all equal
 
 
-def test_crops_of_a_pair_are_at_one_place_and_those_of_all_pairs_everywhere() -> None:
+def test_crops_of_a_pair_are_at_one_place_and_those_of_all_pairs_everywhere():
     images = ImageSet.of_array("images", np.indices((200, 200), np.uint8).transpose(1, 2, 0)[None, :, :, [0, 1, 1]])
 
     before, after = (cut_crops(replace(images, name=name), np.zeros(300, int), 2) for name in "ba")
@@ -86,7 +86,7 @@ def test_crops_of_a_pair_are_at_one_place_and_those_of_all_pairs_everywhere() ->
         assert covered == pytest.approx((64 / 264) ** 2, rel=0.15)
 
 
-def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, shown: np.ndarray) -> None:
+def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, shown: np.ndarray):
     other = judge(shown, digits[N : 2 * N], 0.02)
     assert other.verdict == "not decided" and other.needed is None
     assert other.notes[0].startswith("pairs of before and after look unrelated: use the same prompts and seeds for bo")
@@ -94,7 +94,7 @@ def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, sho
         assert "unrelated" not in str(judge(shown, after, 0.02))
 
 
-def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray) -> None:
+def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray):
     rng = np.random.default_rng(0)
     for size, verdict in ((1, "harmless"), (4, "harmful")):
         grain = find(judge(shown, as_pixels(shown + rng.integers(-size, size + 1, shown.shape)), 0.05), "more grain")
@@ -102,7 +102,7 @@ def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("added, verdicts", [(0, {"harmless", "not decided"}), (10, {"harmful"})])
-def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str]) -> None:
+def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str]):
     """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
     rng = np.random.default_rng(0)
     seen = set()
@@ -113,7 +113,7 @@ def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdi
     assert seen == verdicts
 
 
-def test_grain_that_may_be_above_its_limit_is_not_decided(shown: np.ndarray) -> None:
+def test_grain_that_may_be_above_its_limit_is_not_decided(shown: np.ndarray):
     """Of 60 batches of five, twelve are noisy: the mean of all is above 2 grey levels, its interval begins below."""
     rng = np.random.default_rng(0)
     groups = np.arange(N) // 5
@@ -124,7 +124,7 @@ def test_grain_that_may_be_above_its_limit_is_not_decided(shown: np.ndarray) -> 
     assert ", but more grain is up to " in answer.sentence and " grey levels; 300 pairs" in answer.sentence
 
 
-def test_other_sizes_and_given_features_are_said_to_have_no_grain(shown: np.ndarray) -> None:
+def test_other_sizes_and_given_features_are_said_to_have_no_grain(shown: np.ndarray):
     sizes = judge(shown, shown.repeat(2, axis=1).repeat(2, axis=2), 0.05)
     assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
     rows = np.random.default_rng(0).standard_normal((N, 8))
@@ -132,7 +132,7 @@ def test_other_sizes_and_given_features_are_said_to_have_no_grain(shown: np.ndar
     assert given.notes[0] == "features are given, so fine noise of pixels is not compared"
 
 
-def test_copies_before_count_as_one(shown: np.ndarray) -> None:
+def test_copies_before_count_as_one(shown: np.ndarray):
     once, twice = (judge(images, images // 2 * 2, 0.05) for images in (shown, np.tile(shown, (2, 1, 1))))
     assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
     assert twice.notes[0] == "every image of before stands there several times; they count as one"
@@ -149,7 +149,7 @@ def test_copies_before_count_as_one(shown: np.ndarray) -> None:
     ],
     ids=["bf16", "scaled", "swapped", "zeros", "shifted"],
 )
-def test_latents_are_compared_channel_by_channel(change: Any, verdict: str) -> None:
+def test_latents_are_compared_channel_by_channel(change: Any, verdict: str):
     np.save("before.npy", latents())
     answer = harmless("before.npy", change(latents()), 0.03, pairs="order")
     assert answer.verdict == verdict
@@ -177,7 +177,7 @@ def add_noise(shown: np.ndarray, share: float) -> np.ndarray:
     ],
     ids=["noise", "mixed", "scaled", "noise-that-nobody-sees"],
 )
-def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str]) -> None:
+def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str]):
     rng = np.random.default_rng(0)
     smooth = rng.uniform(0.5, 1.5, (N, 4, 1, 1)) * gaussian_filter(rng.standard_normal((N, 4, 16, 16)), (0, 0, 1, 1))
     before = smooth + 0.05 * rng.standard_normal(smooth.shape)
@@ -186,7 +186,7 @@ def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str]) -> 
     assert values.verdict != texture.verdict or "harmless" in verdicts  # which does not see it
 
 
-def test_latents_that_cannot_be_compared_are_refused() -> None:
+def test_latents_that_cannot_be_compared_are_refused():
     for before, after, message in (
         (latents(), latents()[:, :3], r"one shape .*, 6, 6\), after \(3, 6, 6\)"),
         (latents(), latents()[:, 0, :, 0], "one shape .* after none"),
@@ -199,7 +199,7 @@ def test_latents_that_cannot_be_compared_are_refused() -> None:
 
 
 @pytest.mark.parametrize("low, formula", [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
-def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, shown: np.ndarray) -> None:
+def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, shown: np.ndarray):
     floats = np.stack([low + (1 - low) * shown / 255] * 3, 1)
     for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
         with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.clip.0, 255..round..*uint8'):
@@ -236,14 +236,14 @@ def blacken(shown: np.ndarray) -> np.ndarray:
     ],
     ids=["slight", "black"],
 )
-def test_clips_are_units(change: Any, margin: float | None, verdict: str, decisive: str, quarters: str) -> None:
+def test_clips_are_units(change: Any, margin: float | None, verdict: str, decisive: str, quarters: str):
     answer = harmless(clips(), change(clips()), margin, features=quarters)
     assert (answer.n, answer.n_units, answer.verdict) == (144, 12, verdict)
     assert verdict in [check.verdict for check in answer.checks if check.check.startswith(decisive)]
 
 
 @pytest.mark.slow
-def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: pytest.CaptureFixture[str]):
     for folder, images in (("before", clips()), ("after", blacken(clips()))):
         for clip, frames in enumerate(images):
             save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
@@ -255,6 +255,6 @@ def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: p
     assert verdicts["share in natural features"] == "harmful"
 
 
-def test_clips_are_in_the_order_of_before(quarters: str) -> None:
+def test_clips_are_in_the_order_of_before(quarters: str):
     with pytest.raises(ValueError, match="hold the same images in another order"):
         harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0), features=quarters)

@@ -24,7 +24,7 @@ def rename_prompts(prompts: np.ndarray) -> Callable[[Path, pd.DataFrame], None]:
 
 
 def edit_basis(name: str, value: str) -> Callable[[Path, pd.DataFrame], None]:
-    def edit(here: Path, table: pd.DataFrame) -> None:
+    def edit(here: Path, table: pd.DataFrame):
         record = read_json(here / "gate.json")
         assert name in record["basis"]
         record["basis"][name] = value
@@ -33,12 +33,12 @@ def edit_basis(name: str, value: str) -> Callable[[Path, pd.DataFrame], None]:
     return edit
 
 
-def resize(here: Path, table: pd.DataFrame) -> None:
+def resize(here: Path, table: pd.DataFrame):
     for path in (here / "after").iterdir():
         Image.open(path).resize((64, 64), 0).save(path)
 
 
-def edit_metric(here: Path, table: pd.DataFrame) -> None:
+def edit_metric(here: Path, table: pd.DataFrame):
     edit_basis("code of python:gate_metric:mean", "1")(here, table)
 
 
@@ -77,7 +77,7 @@ def recorded(shown: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
     name: str, recorded: Path, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     changes, reasons = CHANGES[name]
     shutil.copytree(recorded, here, dirs_exist_ok=True)
     for change in changes:
@@ -90,7 +90,7 @@ def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
 
 
 @pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after", "more")])
-def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Path) -> None:
+def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Path):
     (here / "gate.json").write_text('{"options": {}, "basis": {}}')
     for arguments, message in (
         (("after", *more, "--verify", "gate.json"), "the record has it; type the images after the change only"),
@@ -101,7 +101,7 @@ def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Pat
             command.command(arguments, "score")
 
 
-def test_a_recorded_gate_of_arrays_expires_with_fewer_images(shown: np.ndarray, here: Path) -> None:
+def test_a_recorded_gate_of_arrays_expires_with_fewer_images(shown: np.ndarray, here: Path):
     for name, images in {"before": shown, "after": shown // 2 * 2, "fewer": shown[:250] // 2 * 2}.items():
         np.save(f"{name}.npy", images)
     gate = "none before.npy after.npy --margin 0.05 --pairs order --record gate.json".split()

@@ -26,7 +26,7 @@ BY_NAME = ("--groups", "{prompt}-{seed}.png")
 INDEPENDENT = "; 300 pairs, taken as independent"
 
 
-def save_all(**sets: np.ndarray) -> None:
+def save_all(**sets: np.ndarray):
     for name, images in sets.items():
         save(Path(name), images)
 
@@ -37,9 +37,7 @@ def summary(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, Any]]:
     return lambda: json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
-    digits: np.ndarray, shown: np.ndarray, summary: Any
-) -> None:
+def test_each_answer_has_its_status_and_the_margin_in_its_sentence(digits: np.ndarray, shown: np.ndarray, summary: Any):
     inverted = np.concatenate([255 - shown[:30], shown[30:]])
     half = np.concatenate([shown[: N // 2]] * 2)
     save_all(before=shown, slight=shown // 4 * 4, inverted=inverted, seeds=digits[N : 2 * N], half=half)
@@ -91,7 +89,7 @@ def test_ten_pairs_can_be_harmful_and_say_what_they_can_show(
     assert ("margin not given" in str(read_page(Path("out")).source)) == (margin == "auto")
 
 
-def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(shown: np.ndarray, here: Path) -> None:
+def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(shown: np.ndarray, here: Path):
     after = shown.copy()
     after[::10] = 255 - after[::10]
     save_all(before=shown, after=after)
@@ -115,7 +113,7 @@ def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(shown: np.ndarray,
     assert read_json(out / "run.json")["harmless"]["decided_by"] == "share in digits features"
 
 
-def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, shown: np.ndarray) -> None:
+def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, shown: np.ndarray):
     near = np.sort(shown.mean(axis=(1, 2)).argsort().reshape(60, 5), axis=1).ravel()
     alone, together = (
         compare(digits[N:], shown[near], shown[near] // 2, features="digits", pairs="order", groups=groups)
@@ -126,7 +124,7 @@ def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, sho
     assert "set 1: 300 images in 60 groups, the units of intervals" in together.notes
 
 
-def test_a_test_suite_gets_the_sentence(shown: np.ndarray) -> None:
+def test_a_test_suite_gets_the_sentence(shown: np.ndarray):
     options = {"pairs": "order", "features": "digits"}
     assert_harmless(shown, shown // 2 * 2, 0.03, **options)
     message = r"harmful: the change is larger than replacing .* \(95 % confidence, features digits, limit"
@@ -137,13 +135,13 @@ def test_a_test_suite_gets_the_sentence(shown: np.ndarray) -> None:
     assert "lossless" not in str(answer)
 
 
-def prompts(**tables: Any) -> None:
+def prompts(**tables: Any):
     """Files NAME.csv of these columns."""
     for name, columns in tables.items():
         pd.DataFrame(columns).to_csv(f"{name}.csv", index=False)
 
 
-def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here: Path) -> None:
+def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here: Path):
     store = Cache(here / "store")
     images = open_input(str(save(here / "flat", digits[:20])), store)
     nested = open_input(str(save(here / "nested", digits[:20], "p{}/{}.png")), store)
@@ -206,7 +204,7 @@ CANNOT: dict[str, dict[str, str]] = {  # what is compared -> what the error says
 
 
 @cells(CANNOT)
-def test_what_cannot_be_asked_is_one_line(row: str, cell: str, digits: np.ndarray) -> None:
+def test_what_cannot_be_asked_is_one_line(row: str, cell: str, digits: np.ndarray):
     save_all(before=digits[:50], after=digits[:50], fewer=digits[:50])
     Path("fewer/p3-3.png").unlink()
     at = np.arange(50)
@@ -223,7 +221,7 @@ def test_what_cannot_be_asked_is_one_line(row: str, cell: str, digits: np.ndarra
     assert "\n" not in str(error.value)
 
 
-def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(shown: np.ndarray) -> None:
+def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(shown: np.ndarray):
     after = shown // 2 * 2
     after[123] = 255 - after[123]
 
@@ -236,7 +234,7 @@ def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(shown: np
     assert all(0 <= share <= 1 for _, share in answer.worst)
 
 
-def test_what_was_not_changed_is_said(shown: np.ndarray, summary: Any) -> None:
+def test_what_was_not_changed_is_said(shown: np.ndarray, summary: Any):
     save_all(before=shown, after=shown)
     Path("link").symlink_to("before")
     for other in ("before", "link"):
@@ -251,7 +249,7 @@ def test_what_was_not_changed_is_said(shown: np.ndarray, summary: Any) -> None:
     assert ", can show 1.6 % at best" in few.sentence and few.at_best == pytest.approx(4.75 / N)
 
 
-def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> None:
+def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain():
     first = module.EquivalenceCheck("share in natural features", 0.001, 0, 0.01, 0.02, "harmless")
     crops = module.EquivalenceCheck("share in crops, natural features", 0.019, 0.01, 0.025, 0.02, "not decided")
     answer = module.Harmless("a", "b", 0.02, "natural", (first, crops), 600, 600, 0, 0.0079, "names", None, ())
@@ -267,7 +265,7 @@ def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> N
 
 def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_decide(
     shown: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     slight = shown // 2 * 2
     sets = {"before": shown, "slight": slight, "other": shown // 3, "same": shown, "lat": latents(), "lat2": latents(1)}
     for name, values in sets.items():

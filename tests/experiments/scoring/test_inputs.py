@@ -74,7 +74,7 @@ npy, npz = partial(file, ".npy", np.save), partial(file, ".npz", np.savez)
         "samples of elsewhere": (lambda _: "samples:0123456789ab", "has no samples 0123456789ab; run their command"),
     }.values(),
 )  # fmt: skip
-def test_one_line_says_what_is_wrong(make: Callable[[Path], object], message: str, here: Path) -> None:
+def test_one_line_says_what_is_wrong(make: Callable[[Path], object], message: str, here: Path):
     given = make(here / "my")
     images = "my.npy" not in message and "float" not in message
     real = (npz(images=GREY) if images else npy(ROWS))(here / "real")
@@ -89,7 +89,7 @@ def pixels(source: object, store: Path) -> list[np.ndarray]:
     return [images.read(place) for place in range(images.n)]
 
 
-def test_files_are_read_as_documented(tmp_path: Path) -> None:
+def test_files_are_read_as_documented(tmp_path: Path):
     """Grey and colour, any sizes in any order, lossless formats, folders below, and transparent pixels over black."""
     store = tmp_path / "store"
     mixed = tmp_path / "mixed"
@@ -112,14 +112,14 @@ def test_files_are_read_as_documented(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [npz(images=RGB), npy(RGB), npy(np.moveaxis(RGB, 3, 1)), lambda _: RGB])
-def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: Path) -> None:
+def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: Path):
     assert (np.stack(pixels(make(tmp_path / "x"), tmp_path / "store")) == RGB).all()
     sources = RGB, npy(RGB)(tmp_path / "y"), folder(tmp_path / "a", RGB), folder(tmp_path / "b", RGB), RGB[::-1]
     ids = [open_input(source, Cache(tmp_path)).content for source in sources]  # type: ignore[union-attr]
     assert ids[0] == ids[1] != ids[4] and ids[2] == ids[3]
 
 
-def test_features_are_those_that_the_extractor_gives_to_the_last_bit() -> None:
+def test_features_are_those_that_the_extractor_gives_to_the_last_bit():
     """Whichever axes the images have: a sweep, and `score` of its data set or its files, compare the same numbers."""
     pixels = torch.from_numpy(GREY)[:, None].repeat(1, 1, 2, 2)[:, :, :32, :32].contiguous()
     for array in (pixels[:, 0].numpy(), pixels.permute(0, 2, 3, 1).numpy()):
@@ -130,14 +130,14 @@ def test_features_are_those_that_the_extractor_gives_to_the_last_bit() -> None:
 @pytest.mark.parametrize(
     "given", [ROWS, torch.ones(40, 2, requires_grad=True), torch.ones(40, 2, dtype=torch.bfloat16)]
 )
-def test_features_are_taken_as_they_are(given: np.ndarray | torch.Tensor, tmp_path: Path) -> None:
+def test_features_are_taken_as_they_are(given: np.ndarray | torch.Tensor, tmp_path: Path):
     images = open_input(given, Cache(tmp_path))
     assert isinstance(images, FeatureSet) and images.n == 40
     expected = torch.as_tensor(given).detach().float()
     np.testing.assert_array_equal(images.features, expected.numpy())
 
 
-def test_names_are_short_and_different(tmp_path: Path) -> None:
+def test_names_are_short_and_different(tmp_path: Path):
     def names(*places: str) -> list[str]:
         paths = [folder(tmp_path / place, GREY[:2]) for place in places]
         return [images.name.removeprefix(f"{tmp_path}/") for images in open_all(paths, Cache(tmp_path))]
@@ -148,13 +148,13 @@ def test_names_are_short_and_different(tmp_path: Path) -> None:
     assert names("r", "a (2)", "a", "a") == ["r", "a (2)", "a (1)", "a (3)"]
 
 
-def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path) -> None:
+def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path):
     photos = folder(tmp_path / "mnist", GREY[:2])
     for sources, space in ((("mnist5k", "mnist5k"), "digits"), ((photos, "mnist5k"), "natural")):
         assert space_of(open_all(sources, Cache(tmp_path)), None) == space
 
 
-def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
+def test_the_same_images_on_both_sides_are_said(tmp_path: Path):
     real, twice = RNG.normal(size=(100, 5)), np.repeat(ROWS[:20], 2, axis=0)
     scores = compare(real, ROWS, ROWS, real, twice, pairs="none", store=tmp_path)
     assert scores.warnings == (
@@ -170,7 +170,7 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 11])
-def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) -> None:
+def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path):
     """29 of 40 equal images make 406 of 780 pairs, 28 make 378. Rounding hides that their distance is 0."""
     real = np.where(np.arange(40)[:, None] < others, ROWS, 0.1 + np.arange(5) / 7)
     with pytest.raises(ValueError, match="REAL: more than half of the pairs of images have equal features, so their"):
@@ -180,7 +180,7 @@ def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) ->
         assert np.isfinite(compare(real, ROWS, store=tmp_path).values["set 1"]["mmd"].value)
 
 
-def test_pixels_are_given_to_extractors_as_documented() -> None:
+def test_pixels_are_given_to_extractors_as_documented():
     colour, grey = torch.from_numpy(RGB[:3]).permute(0, 3, 1, 2), torch.from_numpy(GREY[:3])[:, None]
     prepare = partial(prepare_pixels, images="x")
     assert (prepare(colour, "natural") == colour).all() and (prepare(grey, "vgg16") == grey).all()
@@ -198,12 +198,12 @@ def test_pixels_are_given_to_extractors_as_documented() -> None:
 
 @pytest.mark.parametrize("options, says", [({"pairs": "orderr"}, "pairs='orderr'.*did you mean order"),
                                                ({"device": "tpu"}, "device='tpu': it must be one of")])  # fmt: skip
-def test_a_misspelt_option_is_refused(options: dict[str, str], says: str, tmp_path: Path) -> None:
+def test_a_misspelt_option_is_refused(options: dict[str, str], says: str, tmp_path: Path):
     with pytest.raises(ValueError, match=says):
         compare(ROWS, ROWS, ROWS, store=tmp_path, **options)  # type: ignore[arg-type]
 
 
-def test_work_ahead_keeps_its_order_and_its_errors() -> None:
+def test_work_ahead_keeps_its_order_and_its_errors():
     def half(item: int) -> int:
         if item == 3 * PART:
             raise ValueError(f"{item} is bad")

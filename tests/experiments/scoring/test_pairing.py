@@ -23,7 +23,7 @@ A, REVERSED, LATER = named("a", HUNDRED), named("b", HUNDRED[::-1]), named("c", 
 
 
 @pytest.mark.parametrize("pairs", ["auto", "names"])
-def test_equal_names_are_pairs(pairs: Pairs) -> None:
+def test_equal_names_are_pairs(pairs: Pairs):
     pairing = pair([A, REVERSED], pairs)
     assert (pairing.by, pairing.note) == ("names", "")
     first, second = pairing.chosen
@@ -31,26 +31,26 @@ def test_equal_names_are_pairs(pairs: Pairs) -> None:
     assert (np.diff(first) != 1).any()  # in random order: files are often sorted by class
 
 
-def test_names_that_pair_in_part() -> None:
+def test_names_that_pair_in_part():
     pairing = pair([A, LATER], "names")
     assert [A.names[i] for i in pairing.chosen[0]] == [LATER.names[i] for i in pairing.chosen[1]]  # type: ignore[index]
     assert pairing.note == "50 images have the same names in all sets and are compared: a has 100, c has 110"
     assert pair([A, LATER], "auto").by == "none"
 
 
-def test_sets_without_pairs_get_equal_numbers() -> None:
+def test_sets_without_pairs_get_equal_numbers():
     pairing = pair([numbered("a", 300), numbered("b", 80)], "auto")
     assert [len(set(part)) for part in pairing.chosen] == [80, 80] and pairing.by == "none"
     assert pairing.note == "80 images of each are compared, since FD falls with their number: a has 300, b has 80"
 
 
-def test_arrays_of_one_length_are_offered_as_pairs() -> None:
+def test_arrays_of_one_length_are_offered_as_pairs():
     sets = [numbered("a", 80), numbered("b", 80)]
     assert pair(sets).note.startswith("all sets have 80 images without names: --pairs order pairs those at one place")
     assert not pair(sets, "none").note and not pair([A, named("d", list("x" * 100))]).note
 
 
-def test_places_are_pairs_if_asked_for() -> None:
+def test_places_are_pairs_if_asked_for():
     pairing = pair([numbered("a", 80), numbered("b", 80)], "order")
     assert pairing.by == "order" and (pairing.chosen[0] == pairing.chosen[1]).all()
 
@@ -65,6 +65,6 @@ def test_places_are_pairs_if_asked_for() -> None:
         ([A, numbered("b", 39)], "auto", "b: 39 images; an interval needs at least 40"),
     ],
 )
-def test_what_does_not_suit_is_refused(sets: list[Input], pairs: Pairs, message: str) -> None:
+def test_what_does_not_suit_is_refused(sets: list[Input], pairs: Pairs, message: str):
     with pytest.raises(ValueError, match=re.escape(message)):
         pair(sets, pairs)

@@ -55,7 +55,7 @@ def folders(digits: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_numbers_are_those_of_torch_fidelity_on_the_same_folders(folders: Path) -> None:
+def test_numbers_are_those_of_torch_fidelity_on_the_same_folders(folders: Path):
     """FID and KID with one subset of all images. Its kernel computes in float32, which rounds by the processor."""
     theirs = calculate_metrics(
         input1=str(folders / "a"), input2=str(folders / "b"), feature_extractor="natural", fid=True, kid=True,
@@ -68,7 +68,7 @@ def test_numbers_are_those_of_torch_fidelity_on_the_same_folders(folders: Path) 
 
 
 @pytest.mark.slow
-def test_two_sets_from_python(folders: Path) -> None:
+def test_two_sets_from_python(folders: Path):
     scores = compare(folders / "real", folders / "a", folders / "b", features="digits", store=folders / "store")
     assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
@@ -82,7 +82,7 @@ def test_two_sets_from_python(folders: Path) -> None:
 
 
 @pytest.mark.slow
-def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen = list[int]()
     compute = image_features.compute_features
 
@@ -107,7 +107,7 @@ def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, m
         again()
 
 
-def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets() -> None:
+def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets():
     rng = np.random.default_rng(7)
     for n, empty in ((100, False), (101, True)):
         scores = score(rng.normal(size=(200, 4)), rng.normal(size=(n, 4)))
@@ -125,7 +125,7 @@ def command(folders: Path, here: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pytest.CaptureFixture[str]):
     assert _run("score real a b --features digits".split()) == 0
     printed = capsys.readouterr().out
     out = command / "runs/score"
@@ -152,7 +152,7 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     assert pictures == {"real", "real-4", "set-1", "set-1-4"}
 
 
-def test_several_sets(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_sets(command: Path, capsys: pytest.CaptureFixture[str]):
     words = ["--features", "digits", "--fail-if-worse", "--out", "out", "--pairs", "order"]
     assert _run(["score", "real", "b", "a", "c", *words]) == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -163,7 +163,7 @@ def test_several_sets(command: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (command / "out/report.html").is_file() and (command / "out/best_sets.csv").exists()
 
 
-def test_the_question_names_up_to_four_sets() -> None:
+def test_the_question_names_up_to_four_sets():
     real, *sets = np.random.default_rng(3).normal(size=(6, 60, 2))
     assert [question(compare(real, *sets[:n])) for n in (1, 3, 5)] == [
         "How close is set 1 to the real images?",
@@ -176,7 +176,7 @@ def test_the_question_names_up_to_four_sets() -> None:
     "shape, mode, size",
     [((28, 28), "L", 28), ((20, 20, 3), "RGB", 20), ((90, 60, 3), "RGB", 64)],
 )
-def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int) -> None:
+def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int):
     images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
     order = np.arange(20)[::-1]
     drawn = dict(pictures(ImageSet.of_array("x", images), order))
@@ -190,7 +190,7 @@ def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, siz
     assert not np.asarray(few["-4"])[:, 2 * size :].any()  # black where there are no images
 
 
-def test_weights_come_from_a_file_and_features_of_your_own_have_none(folders: Path) -> None:
+def test_weights_come_from_a_file_and_features_of_your_own_have_none(folders: Path):
     sets = (folders / "real", folders / "a")
     usual, named = (score(*sets, features="digits", feature_weights=given, store=folders / "store")
                     for given in (None, WEIGHTS / "digits.safetensors"))  # fmt: skip
@@ -200,14 +200,14 @@ def test_weights_come_from_a_file_and_features_of_your_own_have_none(folders: Pa
         score(rows, rows, feature_weights="x.pth")
 
 
-def test_a_command_that_compares_nothing_is_refused(command: Path) -> None:
+def test_a_command_that_compares_nothing_is_refused(command: Path):
     with pytest.raises(ValueError, match="sets: none is given"):
         _run(["score", "real"])
     with pytest.raises(ValueError, match="fail_if_worse: a is the only set"):
         _run("score real a --features digits --out new --fail-if-worse".split())
 
 
-def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> None:
+def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path):
     """A result folder of one setting, by its store; its images are paired by seed and number."""
     store = Cache(tmp_path / "store")
 
@@ -242,7 +242,7 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_too_few_real_images_and_equal_sets_are_said(command: Path) -> None:
+def test_too_few_real_images_and_equal_sets_are_said(command: Path):
     rng = np.random.default_rng(0)
     for name, n in (("real", 90), ("a", 200)):
         np.save(command / f"{name}.npy", rng.normal(size=(n, 8)).astype(np.float32))
@@ -256,7 +256,7 @@ def test_too_few_real_images_and_equal_sets_are_said(command: Path) -> None:
     assert not (command / "runs/score/images").exists()
 
 
-def test_equal_places_of_independent_sets_are_no_pairs() -> None:
+def test_equal_places_of_independent_sets_are_no_pairs():
     rng = np.random.default_rng(0)
     z, real = rng.normal(size=(200, 8)), rng.normal(size=(400, 8))
     sets = [z + 0.1, z + 0.18, z + 0.3]

@@ -8,7 +8,7 @@ from experiments.scoring import sides
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_intervals_are_the_jackknife_over_both_sides(paired: bool) -> None:
+def test_intervals_are_the_jackknife_over_both_sides(paired: bool):
     """It leaves out each image in turn, of the sets and of the real images."""
     rng = np.random.default_rng(1)
     n = 100
@@ -37,14 +37,14 @@ def test_intervals_are_the_jackknife_over_both_sides(paired: bool) -> None:
 
 
 @pytest.mark.parametrize("n, r", [(40, 300), (300, 40)])
-def test_the_interval_has_the_freedom_of_the_smaller_sample(n: int, r: int) -> None:
+def test_the_interval_has_the_freedom_of_the_smaller_sample(n: int, r: int):
     rng = np.random.default_rng(8)
     real, a, b = rng.normal(size=(r, 3)), 1.2 * rng.normal(size=(n, 3)), 1.5 * rng.normal(size=(n, 3))
     estimate = compare(real, a, b).difference
     assert (estimate.high - estimate.difference) / estimate.se == pytest.approx(2.02269, rel=1e-4)  # t, 39 degrees
 
 
-def test_sets_keep_their_intervals_and_verdicts_are_corrected() -> None:
+def test_sets_keep_their_intervals_and_verdicts_are_corrected():
     rng = np.random.default_rng(5)
     real, *sets = rng.normal(size=(5, 100, 4)) + np.array([0, 1, 1.4, 1.5, 1.6])[:, None, None]
     one, three = (compare(real, *part, pairs="order") for part in (sets[:2], sets))
@@ -55,7 +55,7 @@ def test_sets_keep_their_intervals_and_verdicts_are_corrected() -> None:
     assert worse and not worse & set(three.best) and "set 1" in three.best
 
 
-def test_copies_of_all_images_are_one_unit_and_others_a_finding() -> None:
+def test_copies_of_all_images_are_one_unit_and_others_a_finding():
     rng = np.random.default_rng(10)
     real, a, b = rng.normal(size=(600, 16)), 1.2 * rng.normal(size=(100, 16)), 1.2 * rng.normal(size=(100, 16))
     once, twice = compare(real, a, b), compare(real, np.tile(a, (2, 1)), np.tile(b, (2, 1)))
@@ -71,7 +71,7 @@ def test_copies_of_all_images_are_one_unit_and_others_a_finding() -> None:
     assert score(real, np.tile(a[:1], (50, 1))).values["set 1"]["mmd"].value > 0
 
 
-def test_a_set_nearer_than_real_images_is_a_finding() -> None:
+def test_a_set_nearer_than_real_images_is_a_finding():
     """Copies that are too far from their originals to be told one by one."""
     rng = np.random.default_rng(12)
     real = rng.normal(size=(200, 4))
@@ -81,7 +81,7 @@ def test_a_set_nearer_than_real_images_is_a_finding() -> None:
     assert not any(score(rng.normal(size=(100, 4)), rng.normal(size=(100, 4))).warnings for _ in range(10))
 
 
-def test_copies_are_a_share_of_the_images_that_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_a_share_of_the_images_that_are_searched(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(13)
     real, once = rng.normal(size=(100, 16)), rng.normal(size=(100, 16))
     some = np.where(rng.random((100, 1)) < 0.5, once[:1], once)
@@ -91,7 +91,7 @@ def test_copies_are_a_share_of_the_images_that_are_searched(monkeypatch: pytest.
     assert score(real, np.tile(once, (2, 1))).space.copies[1].share() == (0, 60)  # every image twice is no collapse
 
 
-def test_a_set_that_repeats_images_is_not_the_best() -> None:
+def test_a_set_that_repeats_images_is_not_the_best():
     rng = np.random.default_rng(14)
     real, a, b, c = rng.normal(size=(4, 300, 16))
     a, b = 1.3 * a, 1.2 * b

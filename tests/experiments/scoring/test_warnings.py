@@ -80,7 +80,7 @@ MEANS = "python:brightness:rows"
 )  # fmt: skip
 def test_a_careless_use_gets_a_sentence(
     make: Callable[[Path], tuple[object, object]], features: str | None, message: str | None, here: Path
-) -> None:
+):
     (here / "brightness.py").write_text(
         "def rows(pixels):\n    x = pixels.float().flatten(2).mean(1) / 255\n"
         "    return x.unflatten(1, (8, -1)).mean(2) + 1\n"
@@ -96,7 +96,7 @@ def test_a_careless_use_gets_a_sentence(
         assert [text for text in said if text.startswith(message)], said
 
 
-def test_a_change_of_the_format_of_files_is_said_in_harmless(here: Path) -> None:
+def test_a_change_of_the_format_of_files_is_said_in_harmless(here: Path):
     before, after = folder(here / "before", DIGITS), folder(here / "after", DIGITS, "jpg")
     notes = harmless(before, after, 0.05, features="digits").notes
     assert [note for note in notes if note.startswith("100 % of the images of after are JPEG files, of before 0 %")]

@@ -96,14 +96,14 @@ def write(folder: Path, *texts: str) -> str:
 )
 def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(
     old: str, new: str, message: str, folder: Path
-) -> None:
+):
     np.savez(folder / "images.npz", images=np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8))
     ended = smoke(folder, "beta", "--network", write(folder, old, new), "--data", "npz16:images.npz", status=2)
     assert ended.refused(message), ended
     assert not (folder / "store").exists()
 
 
-def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path) -> None:
+def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path):
     assert check_architecture(write(folder), SHAPE, "mixture-input", "cpu") == []
     gate = ("(1, o)", "(1, o); self.gate = nn.Parameter(torch.zeros(1))")  # as many begin: nothing passes it
     gated = write(folder, *gate, "return self", "return self.gate * (self", "None]\n", "None])\n")
@@ -125,13 +125,13 @@ def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path
         ("self.requires_grad_(False); c = c + 0 * x.mean().requires_grad_()", "training changed none of"),
     ],
 )
-def test_a_trained_network_is_asked_again(new: str, message: str, folder: Path) -> None:
+def test_a_trained_network_is_asked_again(new: str, message: str, folder: Path):
     network = trained(network=write(folder, END, f"{new}\n        {END}"))
     with pytest.raises(ValueError, match=message):
         stages.sample(run(network=network, n_steps=64), Cache(folder), silent)
 
 
-def test_it_is_known_by_its_text_and_the_shapes_of_its_state(folder: Path) -> None:
+def test_it_is_known_by_its_text_and_the_shapes_of_its_state(folder: Path):
     """Shapes change without the text where a function reads a file."""
     reads = "import os\nsize = os.stat('size').st_size\ndef net(i, o): return nn.Conv2d(i, o, size)\n"
     texts = {"plain": ("", ""), "again": ("", ""), "edited": ("super", "# edited\n        super")}
@@ -144,7 +144,7 @@ def test_it_is_known_by_its_text_and_the_shapes_of_its_state(folder: Path) -> No
         assert ids.pop("again") == ids["plain"] and len({*ids.values()}) == len(ids) == 4
 
 
-def test_weights_are_not_loaded_into_edited_code(folder: Path) -> None:
+def test_weights_are_not_loaded_into_edited_code(folder: Path):
     planned = Trained(network=write(folder))
     assert planned.n_parameters == 3 * 3 + 1 + 2
     write(folder, "super", "# edited\n        super")
@@ -153,7 +153,7 @@ def test_weights_are_not_loaded_into_edited_code(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text, recipe", [("net(i, o)", "mixture-input"), ("net(i, o=0)", "preconditioned")])
-def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, folder: Path) -> None:
+def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, folder: Path):
     study = Study(network=write(folder, "def net(i, o):\n", f"def {text}:\n    o = o or i\n"))
     study.check()
     network = make_network(study, "mnist5k", Machine())
@@ -164,7 +164,7 @@ def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, 
             build_network(SOURCE, (1, 32, 32), "mixture-input", network.architecture)
 
 
-def test_points_are_vectors(folder: Path) -> None:
+def test_points_are_vectors(folder: Path):
     np.save(folder / "points.npy", np.random.default_rng(0).normal(size=(500, 2)))
     write(folder, f"{END}.embed(c[:, None])[:, :, None, None]", "return x * self.embed(c[:, None])")
     network = make_network(Study(network=SOURCE, data="points:points.npy"), "points:points.npy", Machine())
@@ -172,7 +172,7 @@ def test_points_are_vectors(folder: Path) -> None:
     assert network.untrained()(torch.randn(5, 2), torch.ones(5)).shape == (5, 2)
 
 
-def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch: pytest.MonkeyPatch):
     """Of 64x64 pixels in colour an exact decomposition takes minutes; here both are possible."""
     generator = torch.Generator().manual_seed(0)
     scales = 3.0 * 0.8 ** torch.arange(40)
@@ -190,7 +190,7 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
     "study, source",
     [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")],
 )
-def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path) -> None:
+def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path):
     plain = study == "run"
     if not plain:
         pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")

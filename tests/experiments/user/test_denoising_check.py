@@ -157,7 +157,7 @@ RIGHT = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
-def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
+def test_nothing_is_doubted_about_an_exact_denoiser(name: str):
     result = check_denoising(RIGHT[name], DATA, "cpu")
     assert result.doubts == []
     low = 0.0646 if isinstance(model := RIGHT[name], adapters.Adapter) and model.span[0] > 0.03 else 0.03
@@ -262,7 +262,7 @@ WRONG: dict[str, dict[str, Any]] = {  # what is said, in two parts, about a mode
 
 @pytest.mark.slow
 @cells(WRONG)
-def test_each_mistake_is_named(row: str, cell: str) -> None:
+def test_each_mistake_is_named(row: str, cell: str):
     said = doubts(WRONG[row][cell])
     assert len(said.splitlines()) <= 2
     assert row + cell in said
@@ -303,7 +303,7 @@ MISREAD: dict[str, dict[str, adapters.Adapter]] = {  # by kind and reading; how 
 
 
 @cells(MISREAD)
-def test_the_reading_of_a_mistake_is_the_exact_network(row: str, cell: str) -> None:
+def test_the_reading_of_a_mistake_is_the_exact_network(row: str, cell: str):
     model, sigma = MISREAD[row][cell], torch.tensor([0.3, 1.0, 5.0])
     (read,) = (read for named, read in (HYPOTHESES | OF_IMAGES)[row](model) if named == cell)
     x = CLEAN[:3] + broadcast_like(CLEAN, sigma) * unit_noise(CLEAN[:3])
@@ -327,7 +327,7 @@ def off_by(size: float, low: float, high: float) -> Network:
     ],
     ids=["repairs", "repairs, and is doubtful elsewhere", "gains much", "gains little"],
 )
-def test_a_hypothesis_that_gains_more_than_it_loses_is_named(now: Network, better: Network, named: bool) -> None:
+def test_a_hypothesis_that_gains_more_than_it_loses_is_named(now: Network, better: Network, named: bool):
     model, right = (adapters.edm(net, POINTS, predicts="eps") for net in (now, better))
     batch, linear = NoisyBatch(POINTS, torch.arange(N_IMAGES), SIGMAS, "cpu"), linear_errors(POINTS, SIGMAS)
     at = [Level(sigma, 0.0, error, None, None, True) for sigma, error in zip(SIGMAS, linear, strict=True)]
@@ -341,7 +341,7 @@ def levels(errors: dict[float, float | None], trained: float | None = None) -> l
     return [Level(sigma, error or 0.0, 0.4, trained, None, error is not None) for sigma, error in errors.items()]
 
 
-def test_a_level_without_an_answer_is_refused() -> None:
+def test_a_level_without_an_answer_is_refused():
     """The few images that `network_fingerprint` asks for do not have this level."""
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
@@ -352,7 +352,7 @@ def test_a_level_without_an_answer_is_refused() -> None:
         check_denoising(model, DATA, "cpu")
 
 
-def test_levels_are_judged_by_their_neighbours_the_best_linear_predictor_and_a_trained_network() -> None:
+def test_levels_are_judged_by_their_neighbours_the_best_linear_predictor_and_a_trained_network():
     assert not list(_bumps(levels({10.0: 0.1, 1.0: 0.15, 0.1: 0.2})))
     assert list(_bumps(levels({10.0: 0.1, 1.0: 0.4, 0.1: 0.1}))) == [
         "error at sigma 1 is 4 times what its neighbours suggest"
@@ -371,11 +371,11 @@ def test_levels_are_judged_by_their_neighbours_the_best_linear_predictor_and_a_t
         ({30.0: 0.45, 14.0: 0.45, 6.5: 0.45, 3.0: 0.39, 1.4: 0.45}, (3.0, 30.0)),
     ],
 )
-def test_the_usable_range_is_the_longest_without_doubt(errors: dict[float, float | None], usable: Any) -> None:
+def test_the_usable_range_is_the_longest_without_doubt(errors: dict[float, float | None], usable: Any):
     assert CheckResult(levels(errors), [], *[torch.empty(0)] * 3).usable == usable
 
 
-def test_what_an_adapter_does_is_said() -> None:
+def test_what_an_adapter_does_is_said():
     make = partial(adapters.flow, lambda z, t, y: z, DATA, side=14, n_classes=10, null_label=10)
     assert network_notes(make(labels="balanced", guidance=3.0)) == [
         "it denoises the middle 14x14 pixels; the border of 1 is the same in all images, so it is denoised exactly",
@@ -387,7 +387,7 @@ def test_what_an_adapter_does_is_said() -> None:
     assert network_notes(EXACT) == []
 
 
-def test_the_result_shows_one_image_at_each_level() -> None:
+def test_the_result_shows_one_image_at_each_level():
     result: CheckResult = check_denoising(EXACT, DATA, "cpu")
     sigma = broadcast_like(result.noisy, torch.tensor(SIGMAS))
     assert result.clean.shape == (10, 1, 16, 16) and (result.clean == result.clean[0]).all()
@@ -395,7 +395,7 @@ def test_the_result_shows_one_image_at_each_level() -> None:
     assert (result.denoised[9] - result.clean[9]).abs().max() < 0.1
 
 
-def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is() -> None:
+def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is():
     calls, shares, network = list[int](), list[float](), ddpm()
     model = vp(lambda z, t: calls.append(len(z)) or network(z, t))  # type: ignore[func-returns-value]
     assert check_denoising(model, DATA, "cpu", shares.append).doubts == []
@@ -404,7 +404,7 @@ def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is() -> No
 
 
 @pytest.mark.parametrize("make", [vp, edm_of, flow_of, partial(flow_of, data_at=1)])
-def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
+def test_every_reading_keeps_the_contract_and_is_told_once(make: Any):
     """So each prediction, time and process is one that an adapter knows."""
     readings = hypotheses(make(lambda z, t: 0.5 * z, **BALANCED))
     assert len({reading.message for reading in readings}) == len(readings)
@@ -415,7 +415,7 @@ def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
+def test_a_table_is_not_asked_beyond_its_ends(first: int):
     """A network with an embedding table fails there. Other tables are as long, and counted as it is."""
     asked: list[Tensor] = []
     table = linear_betas(100, 1e-3, 0.2, whole=True, first=first)
@@ -432,7 +432,7 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 19])
-def test_few_images_are_said_to_be_few(n: int) -> None:
+def test_few_images_are_said_to_be_few(n: int):
     few = replace(DATA, pixels=DATA.pixels[:n], labels=DATA.labels[:n])
     assert check_denoising(EXACT, few, "cpu").doubts == [
         f"the data set has only {n} image(s), so little is known about what a good error is"
@@ -462,11 +462,11 @@ CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
         (MEANS, {"labels": 3, "n_classes": 11}, []),
     ],
 )  # fmt: skip
-def test_labels_are_doubted_where_they_are_wrong(means: Tensor, options: dict[str, Any], doubts: list[str]) -> None:
+def test_labels_are_doubted_where_they_are_wrong(means: Tensor, options: dict[str, Any], doubts: list[str]):
     assert check_labels(adapters.edm(lambda z, t, y: means[y], WHOLE, **options), WHOLE, "cpu")[1] == doubts
 
 
-def test_data_without_labels_say_nothing_about_the_number_of_classes() -> None:
+def test_data_without_labels_say_nothing_about_the_number_of_classes():
     unlabelled = replace(WHOLE, labels=torch.zeros_like(WHOLE.labels))
     model = adapters.edm(lambda z, t, y: MEANS[y], unlabelled, **GUIDED)
     assert check_labels(model, unlabelled, "cpu") == ({}, [])

@@ -99,7 +99,7 @@ def levels(folder: Path) -> adapters.TableTime:
     return time
 
 
-def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
+def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4):
     """Asserts that at each level the largest difference over the largest value is within the tolerance."""
     difference = ((mine - reference).abs().amax((1, 2, 3, 4)) / reference.abs().amax((1, 2, 3, 4))).max().item()
     print(f"{name}: largest relative difference {difference:.1e}")
@@ -114,7 +114,7 @@ fingerprint("diffusers:org/none")
 
 
 @pytest.mark.slow
-def test_a_name_of_the_hub_is_read_from_its_cache(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_the_hub_is_read_from_its_cache(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = save()
     repository = tmp_path / "hub" / "models--org--tiny"
     (repository / "refs").mkdir(parents=True)
@@ -135,14 +135,14 @@ def test_a_name_of_the_hub_is_read_from_its_cache(save: Save, tmp_path: Path, mo
     ("prediction", "schedule"),
     [("epsilon", "linear"), ("v_prediction", "scaled_linear"), ("sample", "squaredcos_cap_v2")],
 )
-def test_euler_is_diffusers_ddim(diffusers: Any, save: Save, prediction: str, schedule: str) -> None:
+def test_euler_is_diffusers_ddim(diffusers: Any, save: Save, prediction: str, schedule: str):
     folder = save(diffusers.DDPMScheduler(prediction_type=prediction, beta_schedule=schedule))
     sigmas, reference = theirs(diffusers, folder)
     mine = ours(folder, sigmas, reference[0])
     compare(f"{prediction}, {schedule}", mine, reference)
 
 
-def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) -> None:
+def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save):
     folder = save(num_class_embeds=4)
     sigmas, reference = theirs(diffusers, folder, label=2)
     compare("class-conditional", ours(folder, sigmas, reference[0], label=2), reference)
@@ -156,7 +156,7 @@ def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) 
         assert describe(f"diffusers:{folder}", label) == f"diffusers:ddpm-mine (UNet2DModel, {words})"  # type: ignore[arg-type]
 
 
-def test_a_smaller_network_gets_the_middle_of_the_images(save: Save) -> None:
+def test_a_smaller_network_gets_the_middle_of_the_images(save: Save):
     folder = save(sample_size=[SIDE, SIDE])
     small, large = loaded(folder), loaded(folder, side=SIDE + 4)
     x, sigma = torch.randn(2, 1, SIDE + 4, SIDE + 4), torch.tensor([0.5, 2.0])
@@ -179,7 +179,7 @@ NO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 )
 def test_what_a_network_has_beyond_eps_is_left_out_and_noted(
     network: Any, scheduler: Any, spacing: Any, note: str, diffusers: Any, save: Save
-) -> None:
+):
     folder = save(diffusers.DDIMScheduler(**scheduler), **network)
     sigmas, reference = theirs(diffusers, folder, **spacing)
     compare(note, ours(folder, sigmas, reference[0]), reference)
@@ -190,7 +190,7 @@ def test_what_a_network_has_beyond_eps_is_left_out_and_noted(
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "with a scheduler"])
 def test_a_bare_network_is_a_ddpm_with_the_scheduler_beside_it_or_default_noise(
     beside: bool, diffusers: Any, save: Save
-) -> None:
+):
     pipeline = save(diffusers.DDPMScheduler(prediction_type="v_prediction") if beside else None, name="pipeline")
     bare = save(bare=True, name="bare")
     if beside:
@@ -207,7 +207,7 @@ SCHEDULERS = ["DDPM", "DDIM", "PNDM", "EulerDiscrete", "EulerAncestralDiscrete",
 
 @COPY  # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, save: Save, name: str) -> None:
+def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, save: Save, name: str):
     """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level.
 
     Where DDPM and DDIM have abar = 0 the other schedulers have 2^-24, which may be above the level before it.
@@ -225,7 +225,7 @@ def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, sa
         )
 
 
-def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: Save) -> None:
+def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: Save):
     folder = save(center_input_sample=True)
     model = loaded(folder)
     assert model.convention.pixels == (0.0, 1.0)
@@ -241,7 +241,7 @@ def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: 
 
 def test_the_fingerprint_follows_what_determines_the_model_and_not_where_it_lies(
     diffusers: Any, save: Save, tmp_path: Path
-) -> None:
+):
     folder = save()
     unet = diffusers.UNet2DModel.from_pretrained(folder / "unet")
     sigmas, reference = theirs(diffusers, folder)
@@ -263,7 +263,7 @@ def test_the_fingerprint_follows_what_determines_the_model_and_not_where_it_lies
     assert len(shards) > 1 and len({*ids, fingerprint(f"diffusers:{folder}")}) == 5
 
 
-def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.MonkeyPatch):
     source = f"diffusers:{save()}/"
     monkeypatch.setitem(sys.modules, "diffusers", None)
     assert describe(source, None) == "diffusers:ddpm-mine (UNet2DModel)"
@@ -276,7 +276,7 @@ def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.Monke
         load_network(source, images(), None, "cpu")
 
 
-def edit(path: Path, **values: Any) -> None:
+def edit(path: Path, **values: Any):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
@@ -311,7 +311,7 @@ CLASSES = "num_class_embeds"
 )  # fmt: skip
 def test_a_folder_that_does_not_suit_is_refused(
     save: Save, file: str, changes: dict[str, Any], label: int | None, message: str
-) -> None:
+):
     folder = save(**{name: value for name, value in changes.items() if name == CLASSES})
     edit(folder / file, **changes)
     with pytest.raises(ValueError, match=message):
@@ -319,7 +319,7 @@ def test_a_folder_that_does_not_suit_is_refused(
 
 
 @pytest.mark.parametrize("function", [fingerprint, describe, notes], ids=lambda function: function.__name__)
-def test_a_folder_that_holds_no_model_is_refused(save: Save, function: Callable[..., Any]) -> None:
+def test_a_folder_that_holds_no_model_is_refused(save: Save, function: Callable[..., Any]):
     with pytest.raises(ValueError, match="no network is there; save one with save_pretrained, or"):
         function(f"diffusers:{__file__}")
     folder = save()
@@ -330,7 +330,7 @@ def test_a_folder_that_holds_no_model_is_refused(save: Save, function: Callable[
         function(f"diffusers:{folder}")
 
 
-def test_pickled_weights_are_not_read(diffusers: Any, save: Save) -> None:
+def test_pickled_weights_are_not_read(diffusers: Any, save: Save):
     folder = save()
     unet = diffusers.UNet2DModel.from_pretrained(folder / "unet")
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()

@@ -56,7 +56,7 @@ def limited(most: int, error: BaseException) -> Callable[[int], str]:
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
 )
-def test_a_batch_is_halved_until_it_fits(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_halved_until_it_fits(error: BaseException, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "free_memory", lambda: None)
     assert halve_until_it_fits(256, limited(256, error)) == ("done with 256", [256])
     assert halve_until_it_fits(256, limited(100, error)) == ("done with 64", [256, 128, 64])
@@ -68,7 +68,7 @@ def test_a_batch_is_halved_until_it_fits(error: BaseException, monkeypatch: pyte
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
-def test_what_is_freed_is_kept() -> None:
+def test_what_is_freed_is_kept():
     """In an interpreter of its own: malloc reads its variables at the start."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     before, after = map(int, subprocess.check_output([sys.executable, "-c", LAYERS], cwd=ROOT, env=clean).split())

@@ -25,7 +25,7 @@ LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.
 class Model:
     """A network on latents of its own."""
 
-    def __init__(self, shape: Any = (4, 2, 2), grey: int = 70) -> None:
+    def __init__(self, shape: Any = (4, 2, 2), grey: int = 70):
         self.grey = grey
         if shape:
             self.shape = shape
@@ -45,14 +45,14 @@ def plain(x: Tensor, sigma: Tensor) -> Tensor:
     return x
 
 
-def test_the_shape_is_that_of_the_data_unless_a_network_decodes() -> None:
+def test_the_shape_is_that_of_the_data_unless_a_network_decodes():
     assert shape_of(plain, DIGITS) == (1, 32, 32) and shape_of(plain, LATENTS) == (4, 2, 2)
     assert shape_of(Model(), DIGITS) == (4, 2, 2) and shape_of(Model(None), LATENTS) == (4, 2, 2)
     assert clean_images(Model(), DIGITS, torch.arange(3)).shape == (3, 4, 2, 2)
     assert_close(clean_images(Model(), LATENTS, torch.arange(3)), LATENTS.standardised(slice(3)))
 
 
-def test_samples_are_shown_by_the_network_or_as_the_data_are() -> None:
+def test_samples_are_shown_by_the_network_or_as_the_data_are():
     x = DIGITS.standardised(slice(70))
     for model in (None, adapters.vp(plain, DIGITS)):
         assert_close(decode(model, DIGITS, x), DIGITS.pixels[:70])
@@ -65,7 +65,7 @@ def test_samples_are_shown_by_the_network_or_as_the_data_are() -> None:
     "out", [torch.zeros(3, 1, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(3, 2, 8, 8).byte(),
             torch.zeros(3, 4).double(), torch.full((3, 4), torch.nan), torch.zeros(3)],
 )  # fmt: skip
-def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
+def test_what_a_network_shows_is_images_or_points(out: Tensor):
     check_decoded(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), 3)
     check_decoded(torch.zeros(3, 5), 3)
     with pytest.raises(ValueError, match="decode: it gave torch"):
@@ -75,7 +75,7 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
 class Wrong(Model):
     """Its decode depends on chance, on the batch, or is none."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str):
         super().__init__()
         self.how = how
 
@@ -97,7 +97,7 @@ class Wrong(Model):
         ("binary", "the largest value of the images that decode gives is 1, but pixels are 0 to 255; multiply them by"),
     ],
 )
-def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says: str) -> None:
+def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says: str):
     with pytest.raises(ValueError, match=says):
         identify(Wrong(how), LATENTS)
     if how == "chance":
@@ -106,7 +106,7 @@ def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says
         assert identify(model, LATENTS) == identify(model, LATENTS)
 
 
-def test_what_is_compared_has_one_size() -> None:
+def test_what_is_compared_has_one_size():
     check_size((1, 32, 32), DIGITS)
     points = Values("points:x", torch.randn(9, 3), torch.zeros(9), 0.0, 1.0)
     for shape, data, says in (((1, 16, 16), DIGITS, "folder256"), ((3, 32, 32), DIGITS, "red, green and blue agree"),
@@ -115,7 +115,7 @@ def test_what_is_compared_has_one_size() -> None:
             check_size(shape, data)
 
 
-def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
+def test_a_network_whose_latents_are_not_known_is_not_checked():
     with pytest.raises(ValueError, match=r"its x has shape \(4, 2, 2\), .*cannot be checked: .*--data latents:FILE"):
         check_denoising(Model(), DIGITS, "cpu")
 
@@ -123,7 +123,7 @@ def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
 class Network(nn.Module):
     """The exact denoiser with a parameter, behind dropout."""
 
-    def __init__(self, gain: float = 1.0) -> None:
+    def __init__(self, gain: float = 1.0):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(gain))
         self.dropout = nn.Dropout(0.5)
@@ -145,7 +145,7 @@ class Labelled:
 class Stateful(nn.Module):
     """The exact denoiser, with state that is no tensor."""
 
-    def __init__(self, state: str) -> None:
+    def __init__(self, state: str):
         super().__init__()
         self.state = state
 
@@ -160,7 +160,7 @@ def raises(x: Tensor, sigma: Tensor) -> Tensor:
     raise KeyError
 
 
-def test_parameters_outputs_state_and_what_samples_show_count() -> None:
+def test_parameters_outputs_state_and_what_samples_show_count():
     assert identify(Network().eval()) == identify(Network().eval()) != identify(Network(1.001).eval())
     assert identify(EXACT) == identify(lambda x, s: EXACT(x, s)) != identify(lambda x, s: EXACT(x, s) * 1.001)
     first, again, other = (identify(Stateful(state)) for state in "aab")
@@ -186,12 +186,12 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("model, message", WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
+def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str):
     with pytest.raises(ValueError, match=message):
         identify(model)
 
 
-def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The module that --network names stays as it is; what it imports and loads changes."""
     (tmp_path / "network_xyz.py").write_text(
         "import pathlib\nfrom gain_xyz import GAIN\nfrom diffusion_core import GaussianDenoiser\n"

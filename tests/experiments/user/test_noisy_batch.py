@@ -11,7 +11,7 @@ from experiments.user.noisy_batch import linear_errors
 
 
 @pytest.mark.parametrize("shape", [(3000, 1, 6, 6), (2000, 1, 34, 34)], ids=["few values", "many values"])
-def test_the_linear_error_is_that_of_least_squares(shape: tuple[int, ...]) -> None:
+def test_the_linear_error_is_that_of_least_squares(shape: tuple[int, ...]):
     """On Gaussian images with a few wide directions, against the formula with the true covariance."""
     generator = torch.Generator().manual_seed(0)
     dim = shape[2] * shape[3]
@@ -26,7 +26,7 @@ def test_the_linear_error_is_that_of_least_squares(shape: tuple[int, ...]) -> No
         assert error == pytest.approx(exact, rel=0.05)
 
 
-def test_few_images_do_not_make_the_linear_error_small() -> None:
+def test_few_images_do_not_make_the_linear_error_small():
     """An exact predictor for the population, which a good network may be, is not worse than 1.5 times this error."""
     whole = load("mnist5k")
     x0 = whole.standardised().flatten(1).double()
@@ -39,6 +39,6 @@ def test_few_images_do_not_make_the_linear_error_small() -> None:
             assert exact < 1.4 * error
 
 
-def test_images_that_are_all_alike_are_predicted_exactly() -> None:
+def test_images_that_are_all_alike_are_predicted_exactly():
     pixels = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4).expand(40, 1, 4, 4)
     assert linear_errors(Images("alike", pixels, torch.zeros(40), 7.5, 4.6), (0.1, 1.0)) == [0.0, 0.0]

@@ -22,7 +22,7 @@ from experiments.user.parsing import format_call, parse_call, parse_noise, parse
 
 
 @pytest.mark.parametrize("name", [*NOISE_DISTRIBUTIONS, *SAMPLERS])
-def test_a_printed_name_can_be_read_back(name: str) -> None:
+def test_a_printed_name_can_be_read_back(name: str):
     if name in NOISE_DISTRIBUTIONS:
         assert parse_noise(parse_noise(name, 0.55).name, 0.123) == parse_noise(name, 0.55)
     elif name != "restart":  # its intervals have a notation of their own
@@ -30,14 +30,14 @@ def test_a_printed_name_can_be_read_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_schedules_printed_name_can_be_read_back(name: str) -> None:
+def test_a_schedules_printed_name_can_be_read_back(name: str):
     _, options = typed = parse_schedule(name, 0.55)
     assert parse_schedule(format_call(name, options.items()), 0.123) == typed
     schedule = Schedule(name, 7, options=tuple(options.items()))
     assert read_schedule(schedule.name, 7, 0.123) == (schedule, False) and len(schedule.sigmas()) == 8
 
 
-def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data() -> None:
+def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data():
     assert parse_noise("log-normal(0, p_std=2)", 1.0) == LogNormal(0, 2)
     assert parse_sampler("euler(0.5)") == Euler(0.5) and parse_sampler(" heun") == Heun()
     assert parse_schedule("karras(5)", 1.0) == ("karras", {"rho": 5})
@@ -76,7 +76,7 @@ number = 3
 """
 
 
-def write_own(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = OWN) -> None:
+def write_own(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = OWN):
     """The module `own_samplers`, which is imported anew."""
     (folder / "own_samplers.py").write_text(text)
     monkeypatch.syspath_prepend(folder)
@@ -84,9 +84,7 @@ def write_own(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = OWN) ->
     monkeypatch.delitem(TEXTS, "own_samplers", raising=False)
 
 
-def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_own(tmp_path, monkeypatch)
     typed = [parse_sampler(f"own_samplers:Mine{options}") for options in ("", "(1)", "(eta=0.5)")]
     assert [sampler.name for sampler in typed] == ["mine(eta=1)"] * 2 + ["mine(eta=0.5)"]
@@ -98,7 +96,7 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
 
 def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     write_own(tmp_path, monkeypatch)
     levels, to_zero = read_schedule("own_samplers:Levels(3, sigma_max=8, end=0)", 2, 1.0)
     assert to_zero and levels.name == "Levels(power=3)" and levels.sigmas() == (8.0, 1.0, 8 / 27)
@@ -124,13 +122,13 @@ def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours(
 )
 def test_what_is_no_class_of_samplers_says_why(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     write_own(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=message):
         parse_sampler(text)
 
 
-def test_one_and_one_point_zero_are_one_setting() -> None:
+def test_one_and_one_point_zero_are_one_setting():
     assert len({identity(parse_sampler(text)) for text in ("euler(1)", "euler(eta=1)", "euler(1.0)")}) == 1
     for steps in ("50", "50.0"):
         typed = parse_sampler(f"kadkhodaie-simoncelli(max_steps={steps})")
@@ -163,18 +161,18 @@ noise, schedule = (partial(parse, data_std=1) for parse in (parse_noise, parse_s
         (noise, "ddpm(1000.5)", "n_table=1000.5: it must be a whole number"),
     ],
 )
-def test_what_cannot_be_read_says_why(read: Callable[[str], Any], text: str, message: str) -> None:
+def test_what_cannot_be_read_says_why(read: Callable[[str], Any], text: str, message: str):
     with pytest.raises(ValueError, match=message):
         read(text)
 
 
-def test_every_schedule_has_exact_ends_or_its_own() -> None:
+def test_every_schedule_has_exact_ends_or_its_own():
     for name in SCHEDULES:
         sigmas = Schedule(name, 5, 20.0, 0.1).sigmas()
         assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in OWN_ENDS)
 
 
-def test_levels_of_pixels_follow_the_data() -> None:
+def test_levels_of_pixels_follow_the_data():
     """The processes of the other two are defined on data of variance 1."""
     usual = {name: inspect.signature(make).parameters.get("data_std") for name, make in NOISE_DISTRIBUTIONS.items()}
     assert {name for name, option in usual.items() if option} == {*ON_PIXELS, "cosine", "logit-normal"}

@@ -91,13 +91,13 @@ every_function = pytest.mark.parametrize("function", [load, fingerprint, describ
 
 @every_function
 @pytest.mark.parametrize("source", ["huggingface:x", "model", "", "diffusers:", "python"])
-def test_an_unknown_spelling_is_refused_and_the_known_ones_are_listed(function: Any, source: str) -> None:
+def test_an_unknown_spelling_is_refused_and_the_known_ones_are_listed(function: Any, source: str):
     with pytest.raises(ValueError, match=f"source='{source}'.*one of {SPELLINGS}"):
         function(source)
 
 
 @pytest.mark.parametrize("attribute", ["eps", "network"])
-def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> None:
+def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str):
     model = load(f"python:theirs.ddpm:{attribute}")
     x = torch.randn(3, 1, 16, 16)
     sigma = torch.tensor([0.03, 1.0, 30.0])
@@ -127,12 +127,12 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> 
         ("alone.py:eps", "must be spelt python:package.module:function, without .py"),
     ],
 )
-def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str) -> None:
+def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str):
     with pytest.raises(ValueError, match=message):
         load(f"python:{rest}")
 
 
-def test_the_fingerprint_of_python_is_of_source_and_attribute(here: Path) -> None:
+def test_the_fingerprint_of_python_is_of_source_and_attribute(here: Path):
     source = "python:theirs.ddpm:eps"
     before = fingerprint(source)
     assert len(before) == 12 and int(before, 16) >= 0 and before == fingerprint(source)
@@ -142,7 +142,7 @@ def test_the_fingerprint_of_python_is_of_source_and_attribute(here: Path) -> Non
     assert fingerprint(source) != before
 
 
-def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
+def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path):
     model = load(f"checkpoint:{checkpoint}")
     x = torch.randn(2, 1, 32, 32)
     sigma = torch.tensor([0.5, 2.0])
@@ -172,7 +172,7 @@ def without_config(path: Path) -> Path:
 
 @pytest.mark.parametrize("function", [load, describe, notes], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("make", [lambda path: path.parent, damaged, without_config, samples])
-def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function: Any) -> None:
+def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function: Any):
     with pytest.raises(ValueError, match="it must be a networks/ID") as error:
         function(f"checkpoint:{make(checkpoint)}")
     assert "\n" not in str(error.value)
@@ -189,11 +189,11 @@ def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function:
 )
 def test_a_checkpoint_that_does_not_suit_is_refused(
     checkpoint: Path, changes: Any, channels: int, label: int | None, message: str
-) -> None:
+):
     with pytest.raises(ValueError, match=message):
         load_network(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
 
 
-def test_a_checkpoint_is_known_by_its_content_wherever_it_lies(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_known_by_its_content_wherever_it_lies(checkpoint: Path, tmp_path: Path):
     moved = Path(shutil.copy(checkpoint, tmp_path / "elsewhere"))
     assert fingerprint(f"checkpoint:{moved}") == fingerprint(f"checkpoint:{checkpoint}")

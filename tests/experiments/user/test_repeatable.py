@@ -82,24 +82,24 @@ class Law(NoiseDistribution):
         return FAULTS[self.fault](density) if self.fault else density
 
 
-def _network(fault: str) -> None:
+def _network(fault: str):
     check_batch(lambda x, sigma: EXACT(FAULTS[fault](x), sigma), load("mnist5k"), "cpu", 16)
 
 
-def _sampler(fault: str) -> None:
+def _sampler(fault: str):
     check_user_sampler(Own(fault), (5.0, 1.0, 0.1), (1, 8, 8))
 
 
-def _features(fault: str) -> None:
+def _features(fault: str):
     images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     check_repeatable("features", lambda which: FAULTS[fault](images[which]), len(images), tolerance=0.01)
 
 
-def _noise(fault: str) -> None:
+def _noise(fault: str):
     check_noise(Law(fault), False, 16)
 
 
-def _weighting(fault: str) -> None:
+def _weighting(fault: str):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(WEIGHTINGS, "mine", FAULTS[fault])
         check_weighting("mine", 16)
@@ -111,7 +111,7 @@ CASES = [(kind, fault) for kind in KINDS for fault in FAULTS if kind not in ("no
 
 
 @pytest.mark.parametrize("kind, fault", CASES)
-def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str) -> None:
+def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str):
     CALLS[0] = 0
     KEPT.clear()
     with pytest.raises(ValueError, match=f"{kind}.*{SAYS}"), torch.no_grad():
@@ -119,7 +119,7 @@ def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(FAULTS, "none", lambda x: x.abs() + 1)
     KINDS[kind]("" if kind == "noise" else "none")  # whose density must integrate to 1
 
@@ -132,13 +132,13 @@ def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.Mo
      ("shift", "78% of its levels lie below 1.68, but 25% by log_density; it must be"),
      ("stratified", "stratified=True must give one level from each")],
 )  # fmt: skip
-def test_a_noise_distribution_gives_levels_and_a_density(fault: str, says: str) -> None:
+def test_a_noise_distribution_gives_levels_and_a_density(fault: str, says: str):
     with pytest.raises(ValueError, match=f"noise mine.*{says}"):
         check_noise(Law(law_fault=fault), fault == "stratified", 16)
 
 
 @pytest.mark.parametrize("name", [*NOISE_DISTRIBUTIONS, "ddpm(n_table=30)"])
-def test_our_noise_distributions_pass(name: str) -> None:
+def test_our_noise_distributions_pass(name: str):
     check_noise(parse_noise(name, 0.5), False, 16)
 
 
@@ -147,7 +147,7 @@ def test_our_noise_distributions_pass(name: str) -> None:
     [(lambda s: s.view(-1, 1), r"gave \(16, 1\)"), (lambda s: 1.0, "gave float"), (torch.neg, "finite, at least 0"),
      (torch.zeros_like, "not all 0")],
 )  # fmt: skip
-def test_weights_are_weights(weights: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_weights(weights: Any, says: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(WEIGHTINGS, "mine", weights)
     with pytest.raises(ValueError, match=f"weighting mine.*{says}"):
         check_weighting("mine", 16)

@@ -43,7 +43,7 @@ def only(**wanted: Any) -> Change:
     return lambda content: content.update(benchmarks=[*filter(fits, content["benchmarks"])])
 
 
-def yours(content: dict[str, Any], fault: str = "", at: int = 7) -> None:
+def yours(content: dict[str, Any], fault: str = "", at: int = 7):
     """A loop, that of diffusers, is the user's."""
     content["benchmarks"][at]["extra_info"].update(package="yours", who="Mine", fault=fault)
     content["benchmarks"][at]["fullname"] = "Mine"
@@ -57,14 +57,14 @@ def yours(content: dict[str, Any], fault: str = "", at: int = 7) -> None:
     (lambda content: yours(content, "wrong."), "Mine: wrong. So its speed is not compared."),
     (only(mode="bf16"), NOTHING), (only(package="sigmabench"), NOTHING),
 ], ids=["all", "training", "loop", "the user's", "a wrong one", "bf16", "ours alone"])  # fmt: skip
-def test_loops_of_equal_work_in_equal_precision_are_compared(changed: Read, change: Change, answer: str) -> None:
+def test_loops_of_equal_work_in_equal_precision_are_compared(changed: Read, change: Change, answer: str):
     page = changed(change)
     assert page.headline.startswith(answer)
     if "wrong" in answer:
         assert not any(row.cells[3] for row in page.tables[0].rows if row.cells[0] == "sampling")
 
 
-def test_one_table_says_what_may_be_divided(changed: Read) -> None:
+def test_one_table_says_what_may_be_divided(changed: Read):
     made = changed(lambda content: None)
     (table,) = made.tables
     assert [(row.name, *row.cells[:2], *row.cells[3:]) for row in table.rows if row.cells[0] == "sampling"] == [
@@ -113,7 +113,7 @@ def compare(folder: Path, *words: str) -> int:
 ])  # fmt: skip
 def test_saved_runs_are_compared_process_by_process(
     saved: Callable[..., Path], new: tuple[float, ...], limit: str, status: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     saved("b", 1.0, 1.0, 1.0)
     assert compare(saved("a", *new).parent, "--fail-if-slower", limit) == status
     out = capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_saved_runs_are_compared_process_by_process(
     assert f"A change of {percent(np.exp(reach) - 1)} could be detected; 10 % would take " in out
 
 
-def test_a_busy_machine_is_no_slower_commit(saved: Callable[..., Path]) -> None:
+def test_a_busy_machine_is_no_slower_commit(saved: Callable[..., Path]):
     """Loops of others were as much slower: ratios on one machine count beside theirs, on two they do not."""
     old = saved("b", 1.0, 1.0, 1.0)
     folder = saved("a", 1.5, 1.6, 1.7, first=12).parent
@@ -135,7 +135,7 @@ def test_a_busy_machine_is_no_slower_commit(saved: Callable[..., Path]) -> None:
     assert compare(folder, "--fail-if-slower", "10%") == 1
 
 
-def test_the_interval_is_students_over_processes(saved: Callable[..., Path]) -> None:
+def test_the_interval_is_students_over_processes(saved: Callable[..., Path]):
     files = [sorted(saved(name, *times).iterdir()) for name, times in (("a", (1, 2, 4)), ("b", (1, 1, 1)))]
     row = benchmarks.compare_page(*files, None, "b")[0].tables[0].rows[0]
     reach = 2 ** (student.ppf(0.975, 2) / 3**0.5)  # the logs to base 2 are 0, 1 and 2
@@ -152,7 +152,7 @@ def test_the_interval_is_students_over_processes(saved: Callable[..., Path]) -> 
 ])  # fmt: skip
 def test_what_cannot_be_compared_is_refused(
     saved: Callable[..., Path], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+):
     folder = saved("a", 1, 1).parent
     saved("b", 1), saved("c", 1, 1)
     words = ["--runs", "0", "--save", "a", "--out", str(folder), *words]
@@ -164,6 +164,6 @@ def test_what_cannot_be_compared_is_refused(
     assert ("No intervals: they need 3 runs" in capsys.readouterr().out) == ("--against" in words)
 
 
-def test_a_file_of_other_benchmarks_is_an_error(changed: Read) -> None:
+def test_a_file_of_other_benchmarks_is_an_error(changed: Read):
     with pytest.raises(ValueError, match="no benchmark of this version with its rounds"):
         changed(lambda content: content.update(benchmarks=[]))
