@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from reports.index import write_index
 from reports.render import PAGES, write_report
 from reports.results import read_info
 from reports.schema import TABLES, all_columns
@@ -200,13 +201,15 @@ def sweep(folder: Make) -> Make:
 
 @pytest.fixture(scope="session")
 def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Copies of the published results that this version has a page for, rendered again."""
+    """Copies of the published results that this version has a page for, rendered again, with the index of all."""
     root = tmp_path_factory.mktemp("again")
     made = {}
     for path in sorted(PUBLISHED.glob("*/run.json")):
+        copy = Path(shutil.copytree(path.parent, root / path.parent.name))
         if read_info(path)["experiment"] in PAGES:
-            made[path.parent.name] = Path(shutil.copytree(path.parent, root / path.parent.name))
-            write_report(made[path.parent.name])
+            made[copy.name] = copy
+            write_report(copy)
+    write_index(root)
     return made
 
 

@@ -41,6 +41,7 @@ def test_a_published_report_is_rendered_again_byte_for_byte(name: str, again: di
     for file in ("report.md", "report.html"):
         assert (again[name] / file).read_bytes() == (PUBLISHED / name / file).read_bytes(), file
     assert len((again[name] / "report.html").read_bytes()) <= 200_000
+    assert (again[name].parent / "index.html").read_bytes() == (PUBLISHED / "index.html").read_bytes()
 
 
 def table(name: str, file: str) -> pd.DataFrame:
