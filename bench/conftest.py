@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     loops = LOOPS
     if sampler := chosen_sampler(metafunc.config):
-        verdict = judge(sampler)
+        verdict = find_verdict(sampler)
         fault = "" if verdict.kind in ("right", "not decided") else verdict.sentence
         loops = [*(replace(loop, fault=fault) for loop in of_sampler(sampler.name, YOURS, sampler)), *LOOPS]
     if metafunc.function.__name__ == "bench_loop_alone":
@@ -71,7 +71,7 @@ def chosen_sampler(config: pytest.Config) -> Sampler | None:
 
 
 @cache
-def judge(sampler: Sampler) -> Verdict:
+def find_verdict(sampler: Sampler) -> Verdict:
     """Checks a sampler, once for all its loops and before they are timed: a wrong sampler is not compared."""
     return check(ours(sampler), sampler.order)
 
@@ -97,7 +97,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for line in text_of(rows):
             terminalreporter.write_line(line)
     if (sampler := chosen_sampler(config)) and not rows["fault"].any():
-        terminalreporter.write_line(f"{sampler.name}: {judge(sampler).sentence}")
+        terminalreporter.write_line(f"{sampler.name}: {find_verdict(sampler).sentence}")
 
 
 @pytest.fixture(scope="session", autouse=True)

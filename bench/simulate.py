@@ -19,7 +19,7 @@ from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import ENOUGH_NETWORKS, odd_network, too_noisy
 from experiments.run.choice import Candidate, pick
 from experiments.run.compare import Contrast, Row, Side, against_first
-from experiments.run.contrasts import Judge, best_set_rows, depends_on_limit
+from experiments.run.contrasts import Verdicts, best_set_rows, depends_on_limit
 from experiments.run.effects import find_effects
 from reports.schema import ANY_NOISE, CONFIRM, MORE
 
@@ -52,9 +52,9 @@ def make_side(number: int, units: Array, section: str = "g", budget: int | None 
     return Side(f"s{number}", section, budget, len(units), rows, distances)
 
 
-def errors(judge: Judge, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
+def errors(verdicts: Verdicts, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
     """The share of intervals that hold, and whether any verdict is wrong."""
-    pairs = [(judge.verdicts[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
+    pairs = [(verdicts.known[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
     wrong = any(estimate.clear and estimate.difference * truth <= 0 for estimate, truth in pairs)
     return float(np.mean([estimate.low <= truth <= estimate.high for estimate, truth in pairs])), wrong
 
@@ -67,9 +67,9 @@ def of_sweep(rng: Rng, networks: int, comparisons: int, spread: float, noisy: bo
     sides, means = settings(rng, networks, [0.0] * (comparisons + 1), spread, noisy)
     true = means if networks < ENOUGH_NETWORKS else np.zeros(len(means))
     contrasts = [*against_first("setting", sides)]
-    judge = Judge.of(contrasts, [])
-    rows = best_set_rows(sides, judge)
-    return [*errors(judge, contrasts, true[1:] - true[0]), float(rows[int(true.argmin())]["in_set"])]
+    verdicts = Verdicts.of(contrasts, [])
+    rows = best_set_rows(sides, verdicts)
+    return [*errors(verdicts, contrasts, true[1:] - true[0]), float(rows[int(true.argmin())]["in_set"])]
 
 
 def sweeps(runs: int) -> Iterator[Sequence[Any]]:
@@ -112,7 +112,7 @@ def of_grid(rng: Rng, networks: int, share: float) -> list[float]:
         half = values.shape[1] // 2
         truths.append(values[:, :half].sum(1).mean() - values[:, half:].sum(1).mean())
     truths = np.where(np.abs(truths) < 1e-12, 0.0, truths)
-    return [*errors(Judge.of(effects, []), effects, truths)]
+    return [*errors(Verdicts.of(effects, []), effects, truths)]
 
 
 def effects(runs: int) -> Iterator[Sequence[Any]]:
@@ -165,12 +165,12 @@ def of_choice(rng: Rng, explorers: int, confirmers: int, share: float, failing: 
             true.append(values[1] - cheapest[1])
         cheapest = cheapest if cheapest[0].rows else (sides[0], values[1])
         regrets.append(gains[chosen[0]] - gains.min())
-    judge = Judge.of(contrasts, [])
-    estimates = [judge.verdicts[id(c)][1] for c in contrasts if c.kind == CONFIRM]
+    verdicts = Verdicts.of(contrasts, [])
+    estimates = [verdicts.known[id(c)][1] for c in contrasts if c.kind == CONFIRM]
     wins = [100.0 * (estimate.clear and estimate.difference < 0) for estimate in estimates]
-    held, wrong = errors(judge, contrasts, np.array(true))
+    held, wrong = errors(verdicts, contrasts, np.array(true))
     named = [odd_network([a.value - b.value for a, b in c.pairs("mmd")], SMALL) is not None for c in contrasts]
-    said = [depends_on_limit(of_all, within, judge) for of_all, within in depends]
+    said = [depends_on_limit(of_all, within, verdicts) for of_all, within in depends]
     shares = [100.0 * wrong, 100 * held, 100 * float(np.mean(named)), 100.0 * any(said)]
     return [*wins, *shares, float(np.mean(regrets))]
 

@@ -30,6 +30,7 @@ BLUE, ORANGE, GREY = "#0a62a6", "#b04800", "#7d7a72"  # of pages: better, worse,
 LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
 ZOOM, MARGIN = 4, 84  # of their picture, in pixels
 MARKS = "o^sDvP"  # of samplers, at most
+NOISES = ("predicted", "fresh", "reused")  # of docs/examples/consistency.py
 ORDER = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # of data sets
 Rows = list[list[str]]
 
@@ -240,13 +241,32 @@ def chosen_levels() -> Rows:
     return rows
 
 
+def few_evaluations() -> Rows:
+    """MMD (FD) of predicted, fresh and reused noise at 1 to 8 evaluations, and the changes of MMD by reused noise."""
+    scores, changes = (pd.read_csv(DOCS / "data" / f"consistency{name}.csv") for name in ("_scores", ""))
+    scores = scores[scores["section"].isna()].assign(mmd=1000 * scores["mmd"])
+    rows = [["networks, evaluations", *NOISES, *(f"reused against {noise}" for noise in ("fresh", "predicted"))]]
+    for (network, nfe), of in scores.groupby(["network", "nfe"]):
+        means = of.groupby("noise")[["mmd", "fd"]].mean()
+        cells = [f"{means['mmd'][noise]:.1f} ({means['fd'][noise]:.1f})" for noise in NOISES if noise in means.index]
+        found = changes[(changes["network"] == network) & (changes["nfe"] == nfe) & (changes["a"] == "reused")]
+        judged = found.assign(verdict=found["difference"].map(lambda d: "better" if d < 0 else "worse"))
+        judged.loc[judged["p_adjusted"] > 0.05, "verdict"] = ""
+        said = [say(judged[judged["b"] == noise].iloc[0]) for noise in ("fresh", "predicted") if len(judged)]
+        rows.append([f"{network}, {nfe}", *cells, *said, *[""] * (5 - len(cells) - len(said))])
+    return rows
+
+
 def say(row: pd.Series) -> str:
     """The difference with its interval, and its verdict if one is detected."""
     word = f", {row['verdict']}" if row["verdict"] in ("better", "worse") else ""
     return "{} ({}){}".format(*difference(row), word)
 
 
-MADE = {"what to use": what_to_use, "fresh noise": fresh_noise, "chosen levels": chosen_levels}  # tables of findings.md
+MADE = {  # tables of findings.md
+    "what to use": what_to_use, "fresh noise": fresh_noise, "chosen levels": chosen_levels,
+    "few evaluations": few_evaluations,
+}  # fmt: skip
 
 
 def made(name: str) -> str:

@@ -18,7 +18,7 @@ import tyro
 from experiments.console import Terminal
 from experiments.run.compare import CONTROL, Contrast, Row, Side
 from experiments.run.options import option_help
-from reports.schema import EXPLORE, JUDGE, METRICS, WORSE
+from reports.schema import EXPLORE, METRICS, PRIMARY_METRIC, WORSE
 
 NAME = "compare"
 SETTING = ("section", "budget", "setting", "schedule", "sampler", "final_denoise")  # columns that name a setting
@@ -53,14 +53,14 @@ def command(arguments: Sequence[str], prog: str) -> int:
     """Compares the results and writes the report. Returns the exit status. ValueError as in `pair_settings`."""
     from PIL import Image
 
-    from experiments.run.contrasts import Judge, contrast_rows
+    from experiments.run.contrasts import Verdicts, contrast_rows
     from experiments.run.result_folder import lock_folder, print_page, read_rows, write_finished
 
     start = time.time()
     options = tyro.cli(CompareOptions, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
     contrasts = [*pair_settings(*(read_runs(folder, options.store) for folder in (options.before, options.after)))]
     floors = read_rows(options.before, "floors.csv")
-    differences = [*contrast_rows(contrasts, Judge.of(contrasts, floors))]
+    differences = [*contrast_rows(contrasts, Verdicts.of(contrasts, floors))]
     table = list[Row]()
     files = {"real": options.before / "images" / "real.png"}
     sides = [side for contrast in contrasts for side in (contrast.b, contrast.a)]
@@ -79,7 +79,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
     with lock_folder(options.out):
         page = write_finished(options.out, info, tables, time.time() - start, pictures)
         print_page(page, report, str(report), False, console)
-    verdicts = Counter(row["verdict"] for row in differences if row.get("verdict") and row["metric"] == JUDGE)
+    verdicts = Counter(row["verdict"] for row in differences if row.get("verdict") and row["metric"] == PRIMARY_METRIC)
     if not console.is_terminal:
         print(json.dumps({"experiment": NAME, "verdict": page.headline, "verdicts": verdicts, "out": str(options.out)}))
     return int(options.fail_if_worse and verdicts[WORSE] > 0)

@@ -96,7 +96,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class NetworkGroup:
     """The networks of one recipe.
 
     Args:
@@ -206,7 +206,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut:
 def measure(
     name: str, networks: Sequence[str], sigmas: Sequence[float], options: LossesOptions, held_out: HeldOut,
     advance: Callable[[str], None],
-) -> Candidate:  # fmt: skip
+) -> NetworkGroup:  # fmt: skip
     """The losses of the networks of one recipe, and what is known of their training. Errors as in `measure_loss`."""
     import torch
 
@@ -241,7 +241,7 @@ def measure(
     if noise:
         above = itertools.accumulate(measure_shares(noise.name, sigmas)[:-1])
         outside = [not RARE <= share <= 1 - RARE for share in above]
-    return Candidate(name, torch.stack(losses), noise, outside)
+    return NetworkGroup(name, torch.stack(losses), noise, outside)
 
 
 def make_loss(model: "Model", held_out: HeldOut, device: str) -> "Callable[..., Tensor]":
@@ -332,7 +332,7 @@ def warn_of_unknown_noise(options: LossesOptions, networks: Sequence[str]) -> st
     return ""
 
 
-def curve_rows(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list[Row]:
+def curve_rows(candidates: Sequence[NetworkGroup], sigmas: Sequence[float]) -> list[Row]:
     """Rows of curves.csv: the loss at each level, a mean over networks and images."""
     rows = list[Row]()
     for candidate in candidates:
@@ -342,7 +342,7 @@ def curve_rows(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list
     return rows
 
 
-def compare_levels(candidates: Sequence[Candidate], sigmas: Sequence[float], no_verdict: str = "") -> list[Row]:
+def compare_levels(candidates: Sequence[NetworkGroup], sigmas: Sequence[float], no_verdict: str = "") -> list[Row]:
     """Rows of contrasts.csv: each candidate against the first at each level, with Holm's correction for all of them.
 
     There is no verdict at a level that is outside the training of both, and none at all if `no_verdict` says why.

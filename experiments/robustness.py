@@ -28,9 +28,9 @@ from reports.schema import (
     CONTROL_FAILED,
     DEPENDS,
     HOLDS,
-    JUDGE,
     NO_VERDICT,
     PRIMARY,
+    PRIMARY_METRIC,
     TURNS,
     UNDECIDED,
 )
@@ -229,7 +229,7 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
             }
             line["detectable"] = estimate.corrected("", p_value, len(p_values)).detectable
             line["change_how"] += f", {names[after.result]} minus {names[before.result]}"
-            line["unit"] = "ln ratio" if factor == "features" else JUDGE
+            line["unit"] = "ln ratio" if factor == "features" else PRIMARY_METRIC
         for answer in of_line:
             columns = ("a", "b", "difference", "low", "high", "p_value", "n_networks", "verdict")
             row = {name: answer.row[name] for name in columns} | line | {"at": names[answer.result]}

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.formats import are_set, difference, evaluations, is_missing, is_set, number, scale_metric, verdict_words
 from reports.results import LoadedResult
-from reports.schema import ANY_NOISE, BETTER, CONFIRM, JUDGE, MORE, PRIMARY
+from reports.schema import ANY_NOISE, BETTER, CONFIRM, MORE, PRIMARY, PRIMARY_METRIC
 
 FAILS = 2  # times the median of the other networks: such a score is a failure
 MOST_ODD = 3  # sentences on single networks
@@ -104,7 +104,9 @@ def _describe_odd(result: LoadedResult, rows: pd.DataFrame) -> Iterator[str]:
         values = others[f"value_{side}"]
         word = "fails" if own[f"value_{side}"] > FAILS * values.median() else "differs more than usual"
         name = f"{row[side]}, {evaluations(row[f'nfe_{side}'])} evaluations"
-        score, low, high = (scale_metric(JUDGE, value) for value in (own[f"value_{side}"], values.min(), values.max()))
+        score, low, high = (
+            scale_metric(PRIMARY_METRIC, value) for value in (own[f"value_{side}"], values.min(), values.max())
+        )
         runs = result.table[(result.table["setting"] == row[side]) & (result.table["train_seed"] == seed)]
         level = runs.loc[runs["nfe"].astype(float) == row[f"nfe_{side}"], "visible_noise"].max()
         noise = "" if is_missing(level) else f"; visible noise {number(level, 3)}"

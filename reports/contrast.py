@@ -36,9 +36,9 @@ from reports.schema import (
     CONTROL_FAILED,
     CONTROL_UNUSUAL,
     EXPLORE,
-    JUDGE,
     NO_DIFFERENCE,
     NO_VERDICT,
+    PRIMARY_METRIC,
     RETRAINED,
     WORSE,
 )
@@ -124,7 +124,7 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     if fd is None or not is_set(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
     change, interval = difference(fd)
-    names = [metric_name(name, result.features) for name in (FD, JUDGE)]
+    names = [metric_name(name, result.features) for name in (FD, PRIMARY_METRIC)]
     return [f"In {names[0]}, {row['a']} is {word}: {change} ({interval}); {names[1]} is the primary metric."]
 
 
@@ -132,8 +132,8 @@ def find_other_order(result: LoadedResult, row: pd.Series) -> list[str]:
     """A warning if FD has another lowest among the settings of a contrast and those that were confirmed."""
     every = settings.summarise_settings(result)
     rows = every[every["section"].isin([row["section"], CONFIRM]) & every["n_samples"].eq(row["n_samples"])]
-    rows = rows[rows["networks"] == rows["networks"].max()].dropna(subset=[JUDGE, FD])
-    lowest = [rows.sort_values(name).iloc[0] for name in (JUDGE, FD) if len(rows)]
+    rows = rows[rows["networks"] == rows["networks"].max()].dropna(subset=[PRIMARY_METRIC, FD])
+    lowest = [rows.sort_values(name).iloc[0] for name in (PRIMARY_METRIC, FD) if len(rows)]
     if len({scale_metric(FD, side[FD]) for side in lowest}) < 2:
         return []
     texts = [f"{settings.name_with_evaluations(side)}: {settings.format_scores(result, side)}" for side in lowest]
@@ -161,7 +161,7 @@ def find_unusual_control(result: LoadedResult) -> list[str]:
         return []
     change, interval = difference(control)
     equal = "Equal trainings" if control["section"] == RETRAINED else "Equal settings"
-    text = f"{equal} differ by {change} ({interval}) in {metric_name(JUDGE, result.features)}, as "
+    text = f"{equal} differ by {change} ({interval}) in {metric_name(PRIMARY_METRIC, result.features)}, as "
     return [f"{text}{format_rate(control)} does, so part of a gain may be chance."]
 
 
@@ -180,7 +180,7 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     if control["section"] == RETRAINED:
         repeated = "the same training from other seeds"
     change, interval = difference(control)
-    size = f"{change} ({interval}) in {metric_name(JUDGE, result.features)}"
+    size = f"{change} ({interval}) in {metric_name(PRIMARY_METRIC, result.features)}"
     text = f"The A/A test failed: {repeated} differs by {size}; chance does that in {format_rate(control)}."
     return "No verdict.", f"{text} Do not use these numbers."
 
@@ -261,8 +261,10 @@ def describe_protocol(result: LoadedResult) -> str:
         texts.append(f"{who} {what}; then, with other noise, these compared")
         barred = explored[are_set(explored["barred"])]
         if len(barred):
-            lowest = barred.loc[barred[JUDGE].idxmin()]
-            score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, lowest[JUDGE])}"
+            lowest = barred.loc[barred[PRIMARY_METRIC].idxmin()]
+            score = (
+                f"{metric_name(PRIMARY_METRIC, result.features)} {scale_metric(PRIMARY_METRIC, lowest[PRIMARY_METRIC])}"
+            )
             limit = "the default" if result.limit is None else number(result.limit, 2)
             text = f"{len(barred)} of {len(explored)} settings show more visible noise than {limit} and were barred"
             texts.append(f"{text}; the lowest of them: {settings.name_with_evaluations(lowest)}, {score} (explored)")
@@ -301,12 +303,14 @@ def draw_curves(
     """
     order = sorted({*points["nfe"], *columns})
     numbers = ["value", "low", "high", "explored"]
-    axis = Axis.over((SCALES[JUDGE] * points[numbers]).stack().dropna())
+    axis = Axis.over((SCALES[PRIMARY_METRIC] * points[numbers]).stack().dropna())
     curves = []
     for at, (name, rows) in enumerate(points.sort_values("nfe", kind="stable").groupby("curve", sort=False)):
         aside = 2 * at - 1 if within else 0  # so that equal scores are both seen
         xs = [round(100 * (order.index(nfe) + 0.5) / len(order) + aside, 2) for nfe in rows["nfe"]]
-        ys, lows, highs, explored = ([axis.place(SCALES[JUDGE] * value) for value in rows[name]] for name in numbers)
+        ys, lows, highs, explored = (
+            [axis.place(SCALES[PRIMARY_METRIC] * value) for value in rows[name]] for name in numbers
+        )
         lines = [[*zip(xs, heights, strict=True)] for heights in (ys, explored)]
         if within:
             lines = [_add_steps(line) for line in lines]
@@ -317,14 +321,14 @@ def draw_curves(
         titles = [_title(result, point) for _, point in rows.iterrows()]
         curves.append(Curve(("before", BETTER)[at], name, end, line, dots, titles, chosen_on))
     texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
-    note = f"{metric_name(JUDGE, result.features)}, lower is better. {note}"
+    note = f"{metric_name(PRIMARY_METRIC, result.features)}, lower is better. {note}"
     return Curves(title, note, curves, axis.ticks, texts)
 
 
 def _title(result: LoadedResult, point: pd.Series) -> str:
     """The setting of a dot, its scores, the interval of its MMD if it is known, and its visible noise."""
     row = point["row"]
-    low, high = (scale_metric(JUDGE, point[end]) for end in ("low", "high"))
+    low, high = (scale_metric(PRIMARY_METRIC, point[end]) for end in ("low", "high"))
     interval = f"interval {low} to {high}" if low != high else ""
     noise = f"visible noise {settings.format_noise(row)}"
     scores = f"{settings.name_with_evaluations(row)}: {settings.format_scores(result, row)}"

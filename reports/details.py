@@ -6,7 +6,7 @@ from reports.contrast import find_control, format_rate
 from reports.formats import capital, difference, is_missing, join, metric_name, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
-from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EFFECTS, EXPLORATION, JUDGE, NO_VERDICT
+from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EFFECTS, EXPLORATION, NO_VERDICT, PRIMARY_METRIC
 from reports.settings import list_names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -55,7 +55,7 @@ def _control(result: LoadedResult) -> Details:
         CONTROL_FAILED: f"Failed: a difference this large occurs in {format_rate(control)}",
         CONTROL_UNUSUAL: f"Unusual: a difference this large occurs in {format_rate(control)}",
     }.get(control["verdict"], "Passed: no difference between a setting and itself")
-    name = metric_name(JUDGE, result.features)
+    name = metric_name(PRIMARY_METRIC, result.features)
     return [("A/A test", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
 
 
@@ -65,7 +65,7 @@ def _real(result: LoadedResult) -> Details:
         floor = rows.iloc[0]
         values = rows.set_index("metric")
         scores = []
-        for metric in (metric for metric in (JUDGE, "fd") if metric in values.index):
+        for metric in (metric for metric in (PRIMARY_METRIC, "fd") if metric in values.index):
             mean, low, high = (scale_metric(metric, values.loc[metric, name]) for name in ("mean", "low", "high"))
             scores.append(f"{metric_name(metric, result.features)} {mean} ({low} to {high})")
         texts.append(

@@ -14,7 +14,7 @@ from reports.pages import beta
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import ASKED, CONFIRM, JUDGE
+from reports.schema import ASKED, CONFIRM, PRIMARY_METRIC
 
 MOST = 16  # rows of what to use
 FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown where it differs
@@ -117,7 +117,10 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
         every, rows = settings.summarise_settings(result), result.over_networks()
         contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
         if len(contests) and (use := beta.choose_use(result, every, contests)) is not None:
-            scores = {"MMD ×1000": scale_metric(JUDGE, use[JUDGE]), "FD": scale_metric("fd", use["fd"])}
+            scores = {
+                "MMD ×1000": scale_metric(PRIMARY_METRIC, use[PRIMARY_METRIC]),
+                "FD": scale_metric("fd", use["fd"]),
+            }
             said = contests.groupby("verdict", sort=False)["budget"]
             noise = "; ".join(f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said)
             yield frame | scores | {
@@ -132,7 +135,7 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
         sides = ("value_b", "value_a") if advised else ("value_b",)
         scores = {
             head: " → ".join(scale_metric(name, match[side]) for side in sides)
-            for head, name in (("MMD ×1000", JUDGE), ("FD", "fd"))
+            for head, name in (("MMD ×1000", PRIMARY_METRIC), ("FD", "fd"))
             if (match := result.pooled(row, name)) is not None
         }
         setting = row["a"] if advised else row["b"]

@@ -17,7 +17,7 @@ from reports.schema import (
     CONTROL,
     EXPLORE,
     FLAGS,
-    JUDGE,
+    PRIMARY_METRIC,
     TABLES,
     TEXTS,
     all_columns,
@@ -76,12 +76,12 @@ class LoadedResult:
         """Whether other networks than those that chose compared the settings."""
         return bool((self.contrasts["kind"] == CONFIRM).any())
 
-    def over_networks(self, metric: str = JUDGE, kind: str = "") -> pd.DataFrame:
+    def over_networks(self, metric: str = PRIMARY_METRIC, kind: str = "") -> pd.DataFrame:
         """The contrasts over all networks in one metric, or those of one kind."""
         rows = self.contrasts
         return rows[(rows["train_seed"] == "") & (rows["metric"] == metric) & (rows["kind"].eq(kind) | (not kind))]
 
-    def match(self, contrast: pd.Series, metric: str = JUDGE) -> pd.DataFrame:
+    def match(self, contrast: pd.Series, metric: str = PRIMARY_METRIC) -> pd.DataFrame:
         """The rows of a contrast in one metric: those of single networks, then that over networks."""
         rows = self.contrasts
         names = ["kind", "section", "a", "b", "n_samples"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 DISTANCE_NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD"}  # as pages show them
 METRICS = tuple(DISTANCE_NAMES)
-JUDGE = METRICS[0]  # the primary metric
+PRIMARY_METRIC = METRICS[0]  # the primary metric
 HOLDS, TURNS, DEPENDS = "holds", "turns", "size depends"  # what the levels of a fixed choice do to an answer
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b

@@ -20,7 +20,7 @@ from reports.formats import (
 )
 from reports.page import Column, Picture, Row, Source, Table
 from reports.results import LoadedResult, find_files
-from reports.schema import JUDGE
+from reports.schema import PRIMARY_METRIC
 
 ROWS = 25  # of all tables of a page, and of its figure
 FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
@@ -70,7 +70,9 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     levels = ("eta", "schedule", "sigma_max", "sigma_min", "n_steps", "p_mean", "p_std")
     firsts = {name: (name, "first") for name in (*levels, "samples_id", "sample_seed", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
-    return grouped.agg(**means, **firsts, networks=(JUDGE, "size"), worst=(JUDGE, "max")).reset_index()
+    return grouped.agg(
+        **means, **firsts, networks=(PRIMARY_METRIC, "size"), worst=(PRIMARY_METRIC, "max")
+    ).reset_index()
 
 
 def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list[str], list[str]]:
@@ -103,19 +105,21 @@ def format_noise(row: pd.Series) -> str:
 
 def format_scores(result: LoadedResult, row: pd.Series) -> str:
     """The scores of a setting, as "MMD ×1000 7.0 (FD 3.8)"."""
-    judge, fd = (f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (JUDGE, "fd"))
+    judge, fd = (
+        f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (PRIMARY_METRIC, "fd")
+    )
     return f"{judge} ({fd})"
 
 
 def format_worst(row: pd.Series) -> str:
     """The score of a setting on the worst of several networks, as ", 9.3 on the worst of 5 networks"; otherwise ""."""
-    worst = scale_metric(JUDGE, row["worst"])
+    worst = scale_metric(PRIMARY_METRIC, row["worst"])
     return f", {worst} on the worst of {row['networks']} networks" if row["networks"] > 1 else ""
 
 
 def score_real(result: LoadedResult, n_samples: float) -> str:
     """The scores of as many real images, in the form of `format_scores`; "" if they were not measured."""
-    floors = {name: result.floor(name, n_samples) for name in (JUDGE, "fd")}
+    floors = {name: result.floor(name, n_samples) for name in (PRIMARY_METRIC, "fd")}
     means = {name: floor["mean"] for name, floor in floors.items() if floor is not None}
     return format_scores(result, pd.Series(means)) if len(means) == len(floors) else ""
 
@@ -158,7 +162,7 @@ def table_row(
     row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "", digits: int = 1
 ) -> Row:
     """A setting, under its own name by default; `best`: it is recommended; `digits`: decimals of its MMD."""
-    scores = [scale_metric(JUDGE, row[JUDGE], digits), scale_metric("fd", row["fd"])]
+    scores = [scale_metric(PRIMARY_METRIC, row[PRIMARY_METRIC], digits), scale_metric("fd", row["fd"])]
     values = [evaluations(row["nfe"]), *scores, change, verdict, format_noise(row)]
     return Row(name or row["setting"], values, row["samples_id"], best)
 
@@ -174,8 +178,8 @@ def allot_rows(counts: Sequence[int]) -> tuple[list[int], str]:
 
 def make_table(title: str, result: LoadedResult, rows: pd.DataFrame, make_row: Callable[[pd.Series], Row]) -> Table:
     """A table of settings, best first, without empty columns."""
-    names = {"judge": metric_name(JUDGE, result.features), "fd": metric_name("fd", result.features)}
-    cells = [make_row(row) for _, row in rows.sort_values(JUDGE, kind="stable").iterrows()]
+    names = {"judge": metric_name(PRIMARY_METRIC, result.features), "fd": metric_name("fd", result.features)}
+    cells = [make_row(row) for _, row in rows.sort_values(PRIMARY_METRIC, kind="stable").iterrows()]
     kept = [at for at in range(len(COLUMNS)) if any(row.cells[at] for row in cells)]
     columns = [replace(COLUMNS[at], head=COLUMNS[at].head.format(**names)) for at in kept]
     return Table(title, columns, [replace(row, cells=[row.cells[at] for at in kept]) for row in cells])

@@ -148,7 +148,7 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (network, nfe), group in table[table.nfe > 1].groupby(["network", "nfe"]):
         mmd = group.pivot(index="seed", columns="noise", values="mmd")
-        pairs = combinations([noise for noise in ("fresh", "reused", "predicted") if noise in mmd], 2)
+        pairs = combinations([noise for noise in ("reused", "fresh", "predicted") if noise in mmd], 2)
         rows += [
             {"network": network, "nfe": nfe, "a": a, "b": b, "metric": "mmd", **interval(mmd[a] - mmd[b])}
             for a, b in pairs

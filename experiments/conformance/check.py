@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from experiments.conformance import convergence, impulses, independence
-from experiments.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, judge
+from experiments.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, find_verdict
 from experiments.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
 from experiments.conformance.independence import FEW, allclose, call_seeded
 from experiments.conformance.levels import Levels, name_levels, record_levels
@@ -138,16 +138,16 @@ def _converge(
             ) from error
         drawn = sorted({*(budgets or convergence.DRAWN_BUDGETS)})
         moments = [impulses.by_monte_carlo(sampler, data, n_steps, seed) for n_steps in drawn]
-        verdict = judge(moments, data, order, f"Monte Carlo, because {error}", exact=False)
+        verdict = find_verdict(moments, data, order, f"Monte Carlo, because {error}", exact=False)
         if isinstance(error, impulses.SuspectError) and verdict.right:
             text = f"Monte Carlo finds it right, but {error}, so its samples may depend on each other."
             return verdict.becomes("not decided", text)
         return verdict
-    verdict = judge(moments, data, order, "impulses", exact=True)
+    verdict = find_verdict(moments, data, order, "impulses", exact=True)
     if budgets is None and (verdict.kind == "not decided" or convergence.is_falling(verdict)):
         more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not support that many
         if more and np.isfinite(more[0].std).all():
-            verdict = judge([*moments, *more], data, order, "impulses", exact=True)
+            verdict = find_verdict([*moments, *more], data, order, "impulses", exact=True)
     if budgets is None and verdict.kind in ("right", "order lost", "not decided"):
         others = _measure(sampler, data, (*convergence.EVERY, *convergence.RANDOM), skip_errors=True)
         verdict = convergence.find_irregular(verdict, others)

@@ -113,7 +113,9 @@ class _ConvergenceFit:
         return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE))
 
 
-def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, method: str, exact: bool) -> Verdict:
+def find_verdict(
+    moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, method: str, exact: bool
+) -> Verdict:
     """The verdict on what was measured. `order` is the declared order, if any. ValueError without a chain of steps."""
     wide = oracle.true_stds.numpy() > NARROW
     errors = _errors(moments, oracle)

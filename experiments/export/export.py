@@ -26,7 +26,7 @@ from experiments.user.conventions import WrappedModel
 from experiments.user.imports import format_error
 from experiments.user.json_io import write_json, write_text
 from experiments.user.network_io import is_random
-from reports.schema import JUDGE
+from reports.schema import PRIMARY_METRIC
 
 EXPORTS: dict[str, Callable[[ExportTarget], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}
 N_IMAGES = 8  # that code is checked on
@@ -45,7 +45,9 @@ def write_settings(
     express the setting. Torch code that fails or gives other images than the measured sampler is left out, and `say`
     says why. Other code is marked.
     """
-    confirmed = [row for row in contrasts if row["kind"] == CONFIRM and row["metric"] == JUDGE and "verdict" in row]
+    confirmed = [
+        row for row in contrasts if row["kind"] == CONFIRM and row["metric"] == PRIMARY_METRIC and "verdict" in row
+    ]
     by_budget: dict[int, list[Row]] = {}
     for row in confirmed:
         by_budget.setdefault(row["budget"], []).append(row)
@@ -86,7 +88,7 @@ def _setting(run: Run, side: Side) -> dict[str, Any]:
         "budget": side.budget, "setting": side.label, "schedule": schedule.name,
         "sampler": run.setting.sampler.name, "n_steps": len(run.sigmas) - 1, "sigma_max": schedule.sigma_max,
         "sigma_min": schedule.sigma_min, "ending_at_0": run.setting.final_denoise, "sigmas": list(run.sigmas),
-        JUDGE: side.score, "fd": mean(row["fd"] for row in rows), "n_samples": run.n, "n_networks": len(rows),
+        PRIMARY_METRIC: side.score, "fd": mean(row["fd"] for row in rows), "n_samples": run.n, "n_networks": len(rows),
         "features": run.reference.features, "precision": run.machine.precision,
     }  # fmt: skip
 

@@ -26,7 +26,7 @@ from experiments.run.compare import (
 )
 from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Study
-from reports.schema import JUDGE
+from reports.schema import PRIMARY_METRIC
 
 OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; explorers have 0, its control 3
 
@@ -196,7 +196,7 @@ def _measured(candidate: Candidate) -> Row:
     levels = [row["visible_noise"] for row in rows if row.get("visible_noise") is not None]
     first = rows[0]
     return {
-        "nfe": first["nfe"], JUDGE: candidate.score, "visible_noise": mean(levels) if levels else None,
+        "nfe": first["nfe"], PRIMARY_METRIC: candidate.score, "visible_noise": mean(levels) if levels else None,
         "networks": len(seeds), "n": first["n_samples"], "seeds": " ".join(seeds), "draw": candidate.draw,
     } | {name: first.get(name) for name in ("data", "network", "features", "images_seen")}  # fmt: skip
 

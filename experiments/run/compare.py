@@ -9,7 +9,7 @@ from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
 from reports.schema import DEFAULT as DEFAULT
 from reports.schema import EXPLORE as EXPLORE
-from reports.schema import JUDGE, MORE, RETRAINED, VISIBLE
+from reports.schema import MORE, PRIMARY_METRIC, RETRAINED, VISIBLE
 from reports.schema import PRIMARY as PRIMARY
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Side:
     @property
     def score(self) -> float:
         """Its distance to real images in the metric that decides, a mean over networks."""
-        return sum(float(row[JUDGE]) for row in self.rows.values()) / len(self.rows)
+        return sum(float(row[PRIMARY_METRIC]) for row in self.rows.values()) / len(self.rows)
 
     @property
     def whole(self) -> bool:

@@ -46,9 +46,9 @@ from reports.schema import (
     CONTROL_UNUSUAL,
     EFFECTS,
     EXPLORATION,
-    JUDGE,
     METRICS,
     NO_VERDICT,
+    PRIMARY_METRIC,
     WORSE,
 )
 
@@ -62,20 +62,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Judge:
+class Verdicts:
     """The verdicts of a study."""
 
     floors: Sequence[Row]  # rows of floors.csv; without them, all samples count as images
     failed: bool = False  # whether the control shows a difference that chance makes less than once in a thousand
     # by comparison the reason for no verdict, and its difference in the metric that decides, corrected for its family
-    verdicts: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
-    # key in `verdicts` of the exploratory comparison of two settings, by the names of both
+    known: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
+    # key in `known` of the exploratory comparison of two settings, by the names of both
     pairs: Mapping[frozenset[object], int] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, comparisons: Sequence[Comparison], floors: Sequence[Row], planned: Sequence[Comparison] = ()
-    ) -> "Judge":
+    ) -> "Verdicts":
         """The verdicts on comparisons that `filter_comparable` gave. They are found by `id`, so the caller keeps them.
 
         `planned`: all that the study compares, if these are a part. A family has the size that was planned: what was
@@ -83,27 +83,27 @@ class Judge:
         """
         planned = planned or comparisons
         judged = [c for c in comparisons if c.seeds]
-        estimates = {id(c): estimate_difference(c, JUDGE) for c in judged}
-        judge = cls(floors)
-        controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
-        judge = replace(judge, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
-        verdicts = {id(c): (judge.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
+        estimates = {id(c): estimate_difference(c, PRIMARY_METRIC) for c in judged}
+        made = cls(floors)
+        controls = [c for c in judged if c.kind == CONTROL and not made.verdict_blocker(c)]
+        made = replace(made, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
+        known = {id(c): (made.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
         for name in (EXPLORATION, CONFIRM, EFFECTS):
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             p_values = dict[object, float]()  # by samples: comparisons of the same runs count once
             for key, samples in family.items():
-                blocker, estimate = verdicts[key]
+                blocker, estimate = known[key]
                 if not blocker:
                     p_values[samples] = estimate.p_value
             members = {_samples(c) for c in planned if family_of(c) == name}
             size = max(len(members), len(p_values), 1)
             corrected = dict(zip(p_values, holm([*p_values.values()], size), strict=True))
             for key, samples in family.items():
-                blocker, estimate = verdicts[key]
+                blocker, estimate = known[key]
                 p_adjusted = None if blocker else corrected[samples]
-                verdicts[key] = blocker, estimate.corrected(name, p_adjusted, size)
+                known[key] = blocker, estimate.corrected(name, p_adjusted, size)
         pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
-        return replace(judge, verdicts=verdicts, pairs=pairs)
+        return replace(made, known=known, pairs=pairs)
 
     def verdict_blocker(self, contrast: Comparison) -> str:
         """Why a comparison gets no verdict; "" if it does."""
@@ -170,53 +170,53 @@ def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def score_interval(side: Side) -> Row:
     """The score of a setting in the metric that decides, a mean over networks, with its interval."""
-    distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
+    distances = [by_metric[PRIMARY_METRIC] for by_metric in side.distances.values()]
     score = estimate_pairs([(distance, distance - distance) for distance in distances])
-    return {"metric": JUDGE, "value": score.difference, "low": score.low, "high": score.high}
+    return {"metric": PRIMARY_METRIC, "value": score.difference, "low": score.low, "high": score.high}
 
 
-def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
-    """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
-    recommended = recommend(comparisons, judge)
+def contrast_rows(comparisons: Sequence[Comparison], verdicts: Verdicts) -> Iterator[Row]:
+    """Rows of contrasts.csv: for each metric one per network, then one over networks. `verdicts` is of these."""
+    recommended = recommend(comparisons, verdicts)
     for comparison in comparisons:
         if isinstance(comparison, Effect) or not comparison.seeds:
             continue
-        rows = [*_rows(comparison, *judge.verdicts[id(comparison)])]
+        rows = [*_rows(comparison, *verdicts.known[id(comparison)])]
         rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
         if comparison.kind == ANY_NOISE:
             within = (c for c in comparisons if c.kind == CONFIRM and c.budget == comparison.budget)  # type: ignore[union-attr]
-            rows[-len(METRICS)]["depends"] = any(depends_on_limit(comparison, one, judge) for one in within)
+            rows[-len(METRICS)]["depends"] = any(depends_on_limit(comparison, one, verdicts) for one in within)
         yield from rows
 
 
-def depends_on_limit(of_all: Contrast, within: Comparison, judge: Judge) -> bool:
+def depends_on_limit(of_all: Contrast, within: Comparison, verdicts: Verdicts) -> bool:
     """Whether the answer changes with the limit of visible noise: opposite verdicts, or a clear change, by network."""
-    words = [verdict(judge.verdicts[id(one)][1]) for one in (of_all, within) if one.seeds]
+    words = [verdict(verdicts.known[id(one)][1]) for one in (of_all, within) if one.seeds]
     if {*words} == {BETTER, WORSE}:
         return True
     if len({*of_all.seeds} & {*within.seeds}) < ENOUGH_NETWORKS:
         return False
     before, after = (
-        {seed: a.value - b.value for seed, (a, b) in zip(one.seeds, one.pairs(JUDGE), strict=True)}
+        {seed: a.value - b.value for seed, (a, b) in zip(one.seeds, one.pairs(PRIMARY_METRIC), strict=True)}
         for one in (within, of_all)
     )
     return intervals.estimate_change(before, after).clear
 
 
-def effect_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
-    """Rows of effects.csv, a row per metric. `judge` is of these."""
+def effect_rows(comparisons: Sequence[Comparison], verdicts: Verdicts) -> Iterator[Row]:
+    """Rows of effects.csv, a row per metric. `verdicts` is of these."""
     for effect in comparisons:
         if not isinstance(effect, Effect) or not effect.seeds:
             continue
-        blocker, judged = judge.verdicts[id(effect)]
+        blocker, judged = verdicts.known[id(effect)]
         word = NO_VERDICT if blocker else verdict(judged)
         for metric in METRICS:
-            estimate = judged if metric == JUDGE else estimate_difference(effect, metric)
+            estimate = judged if metric == PRIMARY_METRIC else estimate_difference(effect, metric)
             row = effect.columns | {"metric": metric} | vars(estimate)
             yield row | {"n_networks": len(effect.seeds), "verdict": word, "no_verdict": blocker or None}
 
 
-def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
+def recommend(comparisons: Sequence[Comparison], verdicts: Verdicts) -> set[int]:
     """The `id` of the recommended contrast of each question that was confirmed.
 
     It is the lowest score among those that are better than their opponent and within the limit of visible noise.
@@ -225,7 +225,7 @@ def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
     for comparison in comparisons:
         if not isinstance(comparison, Contrast) or not (comparison.advisable and comparison.seeds):
             continue
-        blocker, estimate = judge.verdicts[id(comparison)]
+        blocker, estimate = verdicts.known[id(comparison)]
         if not blocker and verdict(estimate) == BETTER and not _noise(comparison)["more_noise"]:
             question = (comparison.kind, comparison.budget, comparison.choice, comparison.b.name)
             questions.setdefault(question, []).append(comparison)
@@ -266,18 +266,18 @@ def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
             of_network["run_id_b"] = contrast.b.rows[seed]["run_id"]
             yield shared | _numbers(metric, estimate_pairs([(a, b)], paired=paired)) | of_network
     for metric in METRICS:
-        estimate = judged if metric == JUDGE else estimate_difference(contrast, metric)
+        estimate = judged if metric == PRIMARY_METRIC else estimate_difference(contrast, metric)
         pairs = contrast.pairs(metric)
         low, high = intervals.new_network_interval([a.value - b.value for a, b in pairs]) or (None, None)
         value_a = float(np.mean([a.value for a, _ in pairs]))
         value_b = float(np.mean([b.value for _, b in pairs]))
         row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
-        if metric == JUDGE and not contrast.a.given and len(seeds) > 1:
+        if metric == PRIMARY_METRIC and not contrast.a.given and len(seeds) > 1:
             row |= _by_network(seeds, [a.value - b.value for a, b in pairs], SMALLEST * min(value_a, value_b))
         row |= {"new_network_low": low, "new_network_high": high, "no_verdict": blocker or None, "verdict": word}
         if blocker:
             estimate = replace(estimate, clear=False)
-        elif metric == JUDGE:
+        elif metric == PRIMARY_METRIC:
             row |= required_samples(estimate, SMALLEST * value_b, contrast)
         yield shared | _numbers(metric, estimate) | row
 
@@ -340,7 +340,7 @@ def _shared(contrast: Contrast) -> Row:
     return out | dict.fromkeys(IF_SAME) | equal
 
 
-def best_set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
+def best_set_rows(sides: Sequence[Side], verdicts: Verdicts) -> list[Row]:
     """Rows of best_sets.csv of `score`, one per set of images.
 
     One is in the set of the best unless its difference to the lowest score is detectable, by Holm over these
@@ -349,16 +349,16 @@ def best_set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
     seeds = list(sides[0].rows)
     out = list[Row]()
     lowest, *others = sorted(sides, key=lambda side: side.score)
-    to_lowest = _to_lowest(lowest, others, judge)
-    to_lowest[lowest.label] = estimate_difference(Contrast("", lowest, lowest), JUDGE)
+    to_lowest = _to_lowest(lowest, others, verdicts)
+    to_lowest[lowest.label] = estimate_difference(Contrast("", lowest, lowest), PRIMARY_METRIC)
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
     of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
     for side in sides:
-        blocker = judge.settings_blocker([side], seeds) or judge.settings_blocker(sides, seeds)
+        blocker = verdicts.settings_blocker([side], seeds) or verdicts.settings_blocker(sides, seeds)
         estimate = to_lowest[side.label]
         out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
-            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE}
+            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": PRIMARY_METRIC}
             | {"level": CONFIDENCE, "value": side.score, "fd": _mean(side, "fd"), "n_networks": len(seeds)}
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": blocker or None}
             | {"in_set": None if blocker else not estimate.clear}
@@ -367,17 +367,17 @@ def best_set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
     return out
 
 
-def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:
+def _to_lowest(lowest: Side, others: Sequence[Side], verdicts: Verdicts) -> dict[str, Estimate]:
     """The differences of other settings to the lowest, corrected for each other; a contrast of the study keeps its own
     correction.
     """
-    estimates = [estimate_difference(Contrast("", side, lowest), JUDGE) for side in others]
+    estimates = [estimate_difference(Contrast("", side, lowest), PRIMARY_METRIC) for side in others]
     corrected = holm([estimate.p_value for estimate in estimates])
     out = dict[str, Estimate]()
     for side, estimate, p_value in zip(others, estimates, corrected, strict=True):
         out[side.label] = estimate.corrected("to the lowest", p_value, len(others))
-        exploratory = judge.pairs.get(frozenset({side.name, lowest.name}), 0)
-        _, judged = judge.verdicts.get(exploratory, ("", estimate))
+        exploratory = verdicts.pairs.get(frozenset({side.name, lowest.name}), 0)
+        _, judged = verdicts.known.get(exploratory, ("", estimate))
         if judged.p_adjusted is not None:
             out[side.label] = estimate.corrected(judged.family, judged.p_adjusted, judged.n_compared)
     return out

@@ -23,7 +23,7 @@ from experiments.run.runner import missing_files, needed_files
 from experiments.run.runs import Run
 from experiments.run.stages import REPEATS, features_of, real_samples
 from experiments.user.memory import halve_until_it_fits
-from reports.schema import JUDGE
+from reports.schema import PRIMARY_METRIC
 
 TIMED = 500  # images, of which a part of scoring is timed
 SHOWN_TIMES = 1000  # MMD is small: pages and terminal show it times this
@@ -73,7 +73,7 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
     if not runs or not (scores or runs[0].reference.features in TYPICAL_SE):
         return None
     first = runs[0]
-    ses = [facts[f"{JUDGE}_se"] * math.sqrt(n) for n, facts in scores]
+    ses = [facts[f"{PRIMARY_METRIC}_se"] * math.sqrt(n) for n, facts in scores]
     of_one_image = statistics.median(ses) if ses else TYPICAL_SE[first.reference.features]
     section = [run for run in runs if run.setting.section == first.setting.section]
     networks = len({run.network.seed for run in section if run.setting.label == first.setting.label})

@@ -15,7 +15,7 @@ from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
 from experiments.run.compare import Comparison, Row, Side, SidesBySection, name_both
-from experiments.run.contrasts import Judge, contrast_rows, effect_rows, filter_comparable, summarise
+from experiments.run.contrasts import Verdicts, contrast_rows, effect_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import LOSSES, Pretrained, data_of
@@ -174,15 +174,15 @@ def make_sides(
 def tabulate(
     results: RunResults, comparisons: Sequence[Comparison], extra: Tables, planned: Sequence[Comparison] = ()
 ) -> Tables:
-    """The tables of a study's runs, with what its `compare` and `extra_tables` gave. `planned`: as in `Judge.of`."""
+    """The tables of a study's runs, with what its `compare` and `extra_tables` gave. `planned`: as in `Verdicts.of`."""
     comparisons = filter_comparable(comparisons)
-    judge = Judge.of(comparisons, results.floors, planned)
+    verdicts = Verdicts.of(comparisons, results.floors, planned)
     tables = {
         "table.csv": [*results.rows.values()],
         "floors.csv": results.floors,
-        "contrasts.csv": list(contrast_rows(comparisons, judge)),
+        "contrasts.csv": list(contrast_rows(comparisons, verdicts)),
     }
-    if effects := list(effect_rows(comparisons, judge)):
+    if effects := list(effect_rows(comparisons, verdicts)):
         tables["effects.csv"] = effects
     if losses := results.losses:
         tables["training.csv"] = losses

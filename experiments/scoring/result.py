@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from experiments.run.compare import Row
 from experiments.scoring.inputs import Input
 from experiments.scoring.sides import COPIES, SpaceResult
-from reports.schema import JUDGE, say_near
+from reports.schema import PRIMARY_METRIC, say_near
 
 PAIRS = {
     "names": "images of the same name are compared in pairs",
@@ -64,7 +64,7 @@ class Scores:
         """The second set minus the first in MMD ×1000, as printed: difference, low, high, verdict, p_value and more."""
         if not self.differences:
             raise ValueError("difference: there is one set only, so nothing is compared; its distances are in `values`")
-        row = vars(next(iter(self.differences.values()))[JUDGE])
+        row = vars(next(iter(self.differences.values()))[PRIMARY_METRIC])
         shown = {name: 1000 * row[name] for name in OF_MMD if row[name] is not None}
         return SimpleNamespace(**{**row, **shown, "metric": MMD})
 
@@ -87,7 +87,7 @@ class Scores:
         """
         sets = list[Row]()
         tables = self.space.tables
-        intervals = {row["setting"]: row for row in tables["scores.csv"] if row["metric"] == JUDGE}
+        intervals = {row["setting"]: row for row in tables["scores.csv"] if row["metric"] == PRIMARY_METRIC}
         floor = {row["metric"]: row["mean"] for row in tables["floors.csv"]}
         n = tables["floors.csv"][0]["n_samples"]
         if n < self.n:
@@ -95,7 +95,7 @@ class Scores:
         for row in (*tables["table.csv"], {"setting": f"{n} real images"} | floor):
             ends = intervals.get(row["setting"], {})
             sets.append(
-                {"set": row["setting"], MMD: 1000 * row[JUDGE]}
+                {"set": row["setting"], MMD: 1000 * row[PRIMARY_METRIC]}
                 | {end: 1000 * ends.get(end, math.nan) for end in ("low", "high")}
                 | {"FD": row.get("fd", math.nan), "precision": row["precision"], "recall": row["recall"]}
                 | {"visible_noise": math.nan if row.get("visible_noise") is None else row["visible_noise"]}

@@ -15,8 +15,8 @@ from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE, estimate_one
 from experiments.distances.reference import ReferenceSet, precision_recall
 from experiments.run.compare import Row, Side, against_first
-from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summarise
-from reports.schema import BETTER, JUDGE, METRICS, NO_DIFFERENCE, NO_VERDICT, WORSE
+from experiments.run.contrasts import Verdicts, best_set_rows, contrast_rows, summarise
+from reports.schema import BETTER, METRICS, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
 
 NAME = "score"  # of the experiment
 COPIES = "copies"  # kind and metric of a contrast
@@ -52,7 +52,7 @@ class SpaceResult:
 
     def judged(self) -> list[Row]:
         """Each set against the first, in the metric that decides."""
-        return [row for row in self.tables["contrasts.csv"] if row["metric"] == JUDGE]
+        return [row for row in self.tables["contrasts.csv"] if row["metric"] == PRIMARY_METRIC]
 
 
 def score_in_space(
@@ -106,11 +106,11 @@ def _tabulate(sides: Sequence[Side], floors: list[Row], of_copies: Sequence[Row]
     eligible = [side for side in sides if side.label not in repeating]
     comparisons = [*against_first("set", sides)]
     with_set = len(sides) > 2 and len(eligible) > 1 and sides[0] in eligible
-    judge = Judge.of(comparisons, floors)
+    verdicts = Verdicts.of(comparisons, floors)
     return {
         "table.csv": [side.rows[None] for side in sides],
-        "contrasts.csv": [*_with_copies(contrast_rows(comparisons, judge), of_copies), *of_copies],
-        "best_sets.csv": best_set_rows(eligible, judge) if with_set else [],
+        "contrasts.csv": [*_with_copies(contrast_rows(comparisons, verdicts), of_copies), *of_copies],
+        "best_sets.csv": best_set_rows(eligible, verdicts) if with_set else [],
         "floors.csv": floors,
         "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
     }

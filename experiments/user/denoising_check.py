@@ -168,7 +168,7 @@ def _in_span(model: Model) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Reading:
     """A hypothesis (None: the model as it is), the model read so, and its errors (levels, images), NaN if unknown."""
 
     hypothesis: Hypothesis | None
@@ -205,7 +205,7 @@ class Search:
         self.unit = UNIT * linear.clamp(min=LEAST).view(-1, 1)
         self.in_span = _in_span(model)
         self.thresholds = torch.tensor([level.threshold for level in levels])
-        self.start = Candidate(None, model, self._comparable(errors, model))
+        self.start = Reading(None, model, self._comparable(errors, model))
 
     def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
         """Yields a sentence for each doubt about the errors, with its cause."""
@@ -226,7 +226,7 @@ class Search:
                 f"and of no use there; end schedules at sigma {end:.2g}, with a last step to 0 (end=0)"
             )
 
-    def find_cause(self, labels: Mapping[int, int]) -> Candidate | None:
+    def find_cause(self, labels: Mapping[int, int]) -> Reading | None:
         """The best hypothesis, or two at once, that is clearly better. `labels`: as `check_labels` gives them."""
         text = ", ".join(f"{other} for class {label}" for label, other in labels.items())
         by_label = [Hypothesis("labels", f"label {text}", relabel(labels))] if labels else []
@@ -273,39 +273,39 @@ class Search:
             self.progress(done + number / len(choices) / 2)
         return sorted(sizes, key=lambda hypothesis: -sizes[hypothesis])
 
-    def _decide(self, choices: Sequence[Hypothesis]) -> Candidate | None:
+    def _decide(self, choices: Sequence[Hypothesis]) -> Reading | None:
         """On all images: the best that is clearly better than the model as it is, of equals the first."""
         helpful = [candidate for candidate in map(self._read, choices) if candidate and self._helps(candidate)]
         best = max(helpful, key=lambda candidate: self._gain(candidate, self.start).nanmean().item(), default=None)
         return next((candidate for candidate in helpful if best and not self._better(best, candidate)), None)
 
-    def _read(self, hypothesis: Hypothesis, n: int | None = None) -> Candidate | None:
+    def _read(self, hypothesis: Hypothesis, n: int | None = None) -> Reading | None:
         """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""
         try:
             model = hypothesis.read(self.model)
             errors = self._comparable(self.batch.errors(self.batch.eps(model, n)), model)
         except Exception:  # the network may have no answer to what it was never meant to be asked
             return None
-        return Candidate(hypothesis, model, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.in_span.sum() else None
+        return Reading(hypothesis, model, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.in_span.sum() else None
 
     def _comparable(self, errors: Tensor, model: Adapter) -> Tensor:
         errors = errors.clamp(max=MOST)
         errors[~(self.in_span & _in_span(model))] = math.nan
         return errors
 
-    def doubtful(self, candidate: Candidate) -> Tensor:
+    def doubtful(self, candidate: Reading) -> Tensor:
         """The levels (levels,) with a doubtful error, but for those that a prediction of x0 explains."""
         return (candidate.mean > self.thresholds) & ~candidate.saturated
 
-    def _helps(self, candidate: Candidate) -> bool:
+    def _helps(self, candidate: Reading) -> bool:
         """Whether it is better than the model as it is, and than if the network returned 0."""
         if candidate.hypothesis and candidate.hypothesis.must_fit and self.doubtful(candidate).any():
             return False
         nothing = _silent(candidate.model)
-        thanks = self._gain(candidate, Candidate(None, nothing, self.batch.errors(self.batch.eps(nothing))))
+        thanks = self._gain(candidate, Reading(None, nothing, self.batch.errors(self.batch.eps(nothing))))
         return self._better(candidate, self.start) and bool(thanks.nanmean() > 0)
 
-    def _better(self, candidate: Candidate, than: Candidate) -> bool:
+    def _better(self, candidate: Reading, than: Reading) -> bool:
         """Whether it is clearly better over all levels, and clearly worse at none.
 
         One that gains much, or repairs levels that are doubtful now, may be worse at others, within limits.
@@ -316,7 +316,7 @@ class Search:
             worse &= self.doubtful(candidate)
         return bool(_is_clear(gain.nanmean(dim=0)) and not worse.any())
 
-    def _gain(self, candidate: Candidate, than: Candidate) -> Tensor:
+    def _gain(self, candidate: Reading, than: Reading) -> Tensor:
         """The log of how many times smaller its errors are (levels, images)."""
         errors = candidate.errors
         return ((than.errors[:, : errors.shape[1]] + self.unit) / (errors + self.unit)).log()

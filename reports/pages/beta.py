@@ -24,12 +24,12 @@ from reports.schema import (
     BETTER,
     CONFIRM,
     CONTROL,
-    JUDGE,
     MORE,
     NO_DIFFERENCE,
     NO_VERDICT,
     NOT_SIGNIFICANT,
     PRIMARY,
+    PRIMARY_METRIC,
     WITH,
     WITHOUT,
     WORSE,
@@ -139,7 +139,10 @@ def find_side(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
 
 def find_lowest(every: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """The row of the lowest of the settings that these contrasts compare."""
-    return min((find_side(every, row, side) for _, row in rows.iterrows() for side in "ba"), key=lambda row: row[JUDGE])
+    return min(
+        (find_side(every, row, side) for _, row in rows.iterrows() for side in "ba"),
+        key=lambda row: row[PRIMARY_METRIC],
+    )
 
 
 def choose_use(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame) -> pd.Series | None:
@@ -235,7 +238,7 @@ def phrase_price(result: LoadedResult, best: pd.Series) -> str:
 def name_noisy(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
     """The lowest of all, if it is not advised for its visible noise."""
     noisy = rows[rows["kind"] == ANY_NOISE]
-    if not len(noisy) or (lowest := find_lowest(every, noisy))[JUDGE] >= best[JUDGE]:
+    if not len(noisy) or (lowest := find_lowest(every, noisy))[PRIMARY_METRIC] >= best[PRIMARY_METRIC]:
         return []
     name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
     scores = settings.format_scores(result, lowest)
@@ -258,12 +261,14 @@ def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -
 
 def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame) -> Curves | None:
     """The best without and the best with fresh noise within each number of evaluations, if there are several."""
-    scores = result.quality[(result.quality["metric"] == JUDGE) & (result.quality["section"] == CONFIRM)]
+    scores = result.quality[(result.quality["metric"] == PRIMARY_METRIC) & (result.quality["section"] == CONFIRM)]
     if contests["budget"].nunique() < 2 or not len(scores):
         return None
     scores = scores.set_index(["setting", "budget"])
     seen = result.runs["images_seen"].fillna(0).max()
-    alike = result.choices[result.choices["images_seen"].fillna(0) == seen].set_index(["setting", "nfe"])[JUDGE]
+    alike = result.choices[result.choices["images_seen"].fillna(0) == seen].set_index(["setting", "nfe"])[
+        PRIMARY_METRIC
+    ]
     points, columns = [], {}
     for _, contest in contests.iterrows():
         change, interval = difference(contest)
@@ -324,7 +329,7 @@ def settings_tables(
     tables = []
     for part, size in zip(parts, sizes, strict=True):
         title = settings.count_images(result, part.iloc[0])
-        tables.append(settings.make_table(title, result, part.nsmallest(size, JUDGE), make_row))
+        tables.append(settings.make_table(title, result, part.nsmallest(size, PRIMARY_METRIC), make_row))
     apart = (
         f"Only settings with the same numbers of {result.unit}s and networks are compared. " if len(tables) > 1 else ""
     )

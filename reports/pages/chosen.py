@@ -31,7 +31,7 @@ from reports.formats import (
 from reports.page import Code, Column, Curves, Figure, Page, Plot, Row, Table
 from reports.pages import sweep
 from reports.results import LoadedResult
-from reports.schema import AT_LARGEST, BETTER, CONFIRM, JUDGE, MORE, NO_VERDICT
+from reports.schema import AT_LARGEST, BETTER, CONFIRM, MORE, NO_VERDICT, PRIMARY_METRIC
 
 NOT_CONFIRMED = "What was chosen was not confirmed."
 TITLES = {
@@ -165,7 +165,9 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
     chosen = rows[rows["recommended"]]
     if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
         most = chosen.iloc[-1]
-        scores = [f"{scale_metric(JUDGE, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)]
+        scores = [
+            f"{scale_metric(PRIMARY_METRIC, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)
+        ]
         text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
     return " ".join([text, *not_advised])
 
@@ -174,7 +176,9 @@ def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, s
     """Lists what each recommended setting scores on its worst network, if there are several."""
     used = rows[are_set(rows["recommended"])].sort_values("nfe_a")
     sides = [side for side in (find_setting(every, row, "a") for _, row in used.iterrows()) if side["networks"] > 1]
-    texts = (f"{scale_metric(JUDGE, side['worst'])} with {settings.name_with_evaluations(side)}" for side in sides)
+    texts = (
+        f"{scale_metric(PRIMARY_METRIC, side['worst'])} with {settings.name_with_evaluations(side)}" for side in sides
+    )
     return [("Worst network", f"Of {sides[0]['networks']}: {'; '.join(dict.fromkeys(texts))}")] if sides else []
 
 
@@ -249,7 +253,7 @@ def draw_figure(result: LoadedResult) -> list[Figure]:
 
 def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> Table:
     """A row per confirmed comparison; the recommended settings are bold."""
-    name = metric_name(JUDGE, result.features)
+    name = metric_name(PRIMARY_METRIC, result.features)
     heads = [
         Column("Question"), Column("Default", "n", "default "), Column("Chosen", "n", f"{name} "),
         Column("Difference", "wide"), Column("Verdict", "verdicts"), Column("Visible noise", "few", "visible noise "),
@@ -257,7 +261,7 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) ->
     cells = []
     digits = decimals(*(row for _, row in rows.iterrows()), most=2)
     for _, row in rows.head(settings.ROWS).iterrows():
-        before, after = (scale_metric(JUDGE, row[name], digits) for name in ("value_b", "value_a"))
+        before, after = (scale_metric(PRIMARY_METRIC, row[name], digits) for name in ("value_b", "value_a"))
         change, verdict = settings.format_comparison(row, digits=digits)
         noise = ""
         if not is_missing(row["visible_noise_a"]):
@@ -276,7 +280,7 @@ def list_explored(result: LoadedResult) -> list[Table]:
     rows = result.choices[result.choices["networks"].notna()]
     if not len(rows):
         return []
-    name = metric_name(JUDGE, result.features)
+    name = metric_name(PRIMARY_METRIC, result.features)
     heads = [
         Column("Kind"),
         Column("Evaluations", "n"),
@@ -288,7 +292,7 @@ def list_explored(result: LoadedResult) -> list[Table]:
     cells = [
         Row(row["setting"], [
             row["kind"] + (", chosen" if is_set(row["chosen"]) else ""), number(row["nfe"], 0), number(row["rank"], 0),
-            scale_metric(JUDGE, row[JUDGE]), number(row["visible_noise"], 3),
+            scale_metric(PRIMARY_METRIC, row[PRIMARY_METRIC]), number(row["visible_noise"], 3),
         ], best=is_set(row["chosen"]))
         for _, row in shown.iterrows()
     ]  # fmt: skip

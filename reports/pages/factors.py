@@ -25,7 +25,7 @@ from reports.formats import (
 from reports.page import Axis, Bar, Column, Figure, FigureSection, Line, Page, Row, Table
 from reports.pages.chosen import find_setting
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT, RETRAINED, WORSE
+from reports.schema import BETTER, CONFIRM, EXPLORE, NO_VERDICT, PRIMARY_METRIC, RETRAINED, WORSE
 
 TERMS = ("MMD ×1000", "FD", "Interaction", "Visible noise", "Evaluations")
 CLEAR = (BETTER, WORSE)
@@ -33,13 +33,13 @@ GRID = "combinations"  # the section of the grid, here that of networks that com
 
 
 def page(result: LoadedResult) -> Page:
-    effects = result.effects[result.effects["metric"] == JUDGE]
+    effects = result.effects[result.effects["metric"] == PRIMARY_METRIC]
     main, both = (effects[effects["kind"] == kind] for kind in ("main", "interaction"))
     confirmed = result.over_networks(kind=CONFIRM)
     best = confirmed.sort_values("value_a").iloc[0] if len(confirmed) else None
     lead = phrase_effects(result, main)
     grid = replace(result, tables={**result.tables, "table": result.table.replace({"section": {EXPLORE: GRID}})})
-    cells = settings.summarise_settings(grid).sort_values(JUDGE, kind="stable")
+    cells = settings.summarise_settings(grid).sort_values(PRIMARY_METRIC, kind="stable")
     cells = cells[cells["section"] == GRID]
     parts: dict[str, Any] = {
         "also": "\n".join(describe_others(result, main, both)), "figures": draw_cells(result, cells),
@@ -101,11 +101,11 @@ def _size(row: pd.Series) -> str:
 def phrase_effects(result: LoadedResult, main: pd.DataFrame) -> str:
     """The best level of each factor that has a better one than its first; each clause is the verdict of a row."""
     judged = main[main["verdict"] != NO_VERDICT]
-    name = metric_name(JUDGE, result.features)
+    name = metric_name(PRIMARY_METRIC, result.features)
     if not len(judged):
         return f"No verdict: {main['no_verdict'].iloc[0]}." if len(main) else "No effect could be measured."
     if not judged["verdict"].isin(CLEAR).any():
-        ends = dict.fromkeys(scale_metric(JUDGE, judged["detectable"].agg(end)) for end in ("min", "max"))
+        ends = dict.fromkeys(scale_metric(PRIMARY_METRIC, judged["detectable"].agg(end)) for end in ("min", "max"))
         factors = join(dict.fromkeys(judged["factor_a"]))
         return f"No effect of {factors} on {name} is detected; {' to '.join(ends)} would have been."
     better = judged[judged["verdict"] == BETTER].sort_values("difference").drop_duplicates("factor_a")
@@ -142,7 +142,7 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
             yield f"{words}: {'; '.join(texts)}."
     unseen = [
         f"{row['factor_a']} {row['level_a']} ({'; '.join(difference(row))}; "
-        f"{scale_metric(JUDGE, row['detectable'])} would be)"
+        f"{scale_metric(PRIMARY_METRIC, row['detectable'])} would be)"
         for _, row in main[~main["verdict"].isin([*CLEAR, NO_VERDICT])].iterrows()
     ]
     if unseen:
@@ -176,23 +176,22 @@ def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
         for _, row in ranked.head(settings.ROWS).iterrows()
     ]  # fmt: skip
     family = f"one family of {number(effects['n_compared'].max(), 0)}" if len(effects) else "none"
-    title = (
-        f"Main effects, over all levels of other factors, then interactions, in {metric_name(JUDGE, result.features)}"
-    )
-    return Table(f"{title}, {family}", heads, rows)
+    metric = metric_name(PRIMARY_METRIC, result.features)
+    title = f"Main effects, over all levels of other factors, then interactions, in {metric}, {family}"
+    return Table(title, heads, rows)
 
 
 def cells_table(result: LoadedResult, cells: pd.DataFrame) -> Table:
     """The combinations, best first: places, not verdicts."""
     heads = [
-        Column("Place", "n", "place "), Column(metric_name(JUDGE, result.features), "n", "MMD "),
+        Column("Place", "n", "place "), Column(metric_name(PRIMARY_METRIC, result.features), "n", "MMD "),
         Column(metric_name("fd", result.features), "n few", "FD "), Column("Visible noise", "n few", "visible noise "),
         Column("Evaluations", "n", after=" evaluations"),
     ]  # fmt: skip
     rows = [
         Row(cell["setting"], [
-            str(place), scale_metric(JUDGE, cell[JUDGE]), number(cell["fd"]), number(cell["visible_noise"], 3),
-            number(cell["nfe"], 0),
+            str(place), scale_metric(PRIMARY_METRIC, cell[PRIMARY_METRIC]), number(cell["fd"]),
+            number(cell["visible_noise"], 3), number(cell["nfe"], 0),
         ], cell["samples_id"])
         for place, (_, cell) in enumerate(cells.head(settings.ROWS).iterrows(), 1)
     ]  # fmt: skip
@@ -202,24 +201,24 @@ def cells_table(result: LoadedResult, cells: pd.DataFrame) -> Table:
 
 def draw_cells(result: LoadedResult, cells: pd.DataFrame) -> list[Figure]:
     """The combinations, lowest first. The dots show the last factor of two levels: the first level is hollow."""
-    scores = result.quality[result.quality["metric"] == JUDGE].set_index("setting")[["value", "low", "high"]]
+    scores = result.quality[result.quality["metric"] == PRIMARY_METRIC].set_index("setting")[["value", "low", "high"]]
     if not len(scores):
         return []
     shown = cells.head(settings.ROWS).set_index("setting")
-    axis = Axis.over((SCALES[JUDGE] * scores.loc[shown.index]).stack())
+    axis = Axis.over((SCALES[PRIMARY_METRIC] * scores.loc[shown.index]).stack())
     factors = result.info["factors"]
     baseline = [levels[0] for _, levels in factors]
     two = [(name, levels, at) for at, (name, levels) in enumerate(factors) if len(levels) == 2]
     factor, pair, at = two[-1] if two else ("", [], 0)
     lines = []
     for name, cell in shown.iterrows():
-        value, low, high = (axis.place(SCALES[JUDGE] * end) for end in scores.loc[name])
-        levels, texts = result.info["cells"][name], [scale_metric(JUDGE, end) for end in scores.loc[name]]
+        value, low, high = (axis.place(SCALES[PRIMARY_METRIC] * end) for end in scores.loc[name])
+        levels, texts = result.info["cells"][name], [scale_metric(PRIMARY_METRIC, end) for end in scores.loc[name]]
         bar = Bar("before", low, high, (("open" if levels[at] in pair[:1] else "grey", value),))
         label = f"{name} (baseline)" if levels == baseline else str(name)
         noise = f"visible noise {settings.format_noise(cell)}"
         lines.append(Line(label, bar, texts[0], " to ".join(texts[1:]), noise))
-    name = metric_name(JUDGE, result.features)
+    name = metric_name(PRIMARY_METRIC, result.features)
     note = f"{name} of each combination with its 95 % interval, lowest first: lower is better, and 0 is a match."
     evidence = f"{settings.count_images(result, cells.iloc[0])}, which also chose the best"
     legend = [(mark, f"{factor} {level}") for mark, level in zip(("open", "grey"), pair, strict=False)]

@@ -7,7 +7,7 @@ from reports.details import describe_origin
 from reports.formats import SCALES, capital, join, number, plural, scale_metric
 from reports.page import Axis, Bar, Column, Figure, FigureSection, Line, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, DEPENDS, HOLDS, JUDGE, NO_DIFFERENCE, TURNS, UNDECIDED, WORSE
+from reports.schema import BETTER, DEPENDS, HOLDS, NO_DIFFERENCE, PRIMARY_METRIC, TURNS, UNDECIDED, WORSE
 
 TERMS = [
     ("Holds", "The effect is significant, uncorrected, and of one sign at every level (Berger 1982): so it may stand "
@@ -77,23 +77,23 @@ def _count(row: pd.Series) -> str:
 
 
 def _size(row: pd.Series) -> str:
-    change, low, high = (scale_metric(JUDGE, row[name]) for name in ("difference", "low", "high"))
+    change, low, high = (scale_metric(PRIMARY_METRIC, row[name]) for name in ("difference", "low", "high"))
     return f"{change} ({low} to {high})"
 
 
 def _scaled(row: pd.Series, name: str) -> str:
-    return scale_metric(JUDGE, row[name]) if row["unit"] == JUDGE else number(row[name], 2)
+    return scale_metric(PRIMARY_METRIC, row[name]) if row["unit"] == PRIMARY_METRIC else number(row[name], 2)
 
 
 def _change(row: pd.Series) -> str:
     change, low, high = (_scaled(row, name) for name in ("change", "change_low", "change_high"))
-    return f"{change} ({low} to {high}){'' if row['unit'] == JUDGE else ' in ln ratio'}"
+    return f"{change} ({low} to {high}){'' if row['unit'] == PRIMARY_METRIC else ' in ln ratio'}"
 
 
 def _draw(questions: list[pd.DataFrame]) -> list[Figure]:
     """The effects at each level, by question and fixed choice, on one axis."""
     names = ["difference", "low", "high"]
-    scale = SCALES[JUDGE]
+    scale = SCALES[PRIMARY_METRIC]
     axis = Axis.over([scale * value for rows in questions for value in rows[names].to_numpy().ravel()])
     sections = []
     for rows in questions:

@@ -22,7 +22,7 @@ from reports.formats import (
 from reports.page import Axis, Bar, Figure, KeyFigure, Page, Row, Table
 from reports.pages import sweep
 from reports.results import LoadedResult
-from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE, say_near
+from reports.schema import BETTER, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, PRIMARY_METRIC, WORSE, say_near
 
 TERMS = ("MMD ×1000", "FD", "Visible noise")
 FEW_DECIMALS = 3  # of a table of many sets, in which no number of decimals may suit all rows
@@ -117,7 +117,7 @@ def draw_figure(result: LoadedResult, contrasts: pd.DataFrame, title: str, pairs
 
 def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) -> Table:
     """All sets, best first."""
-    best = rows.nsmallest(settings.ROWS, JUDGE)
+    best = rows.nsmallest(settings.ROWS, PRIMARY_METRIC)
     compared = contrasts[contrasts["a"].isin(best["setting"])]
     digits = decimals(*(row for _, row in compared.iterrows()), most=FEW_DECIMALS)
 
@@ -136,14 +136,14 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
     """The page on a single set: its distances next to those of real images."""
     scores = result.scores.set_index("metric")
     figures = []
-    for metric in (JUDGE, "fd"):
+    for metric in (PRIMARY_METRIC, "fd"):
         score = scores.loc[metric]
         ends = (score["low"], score["high"])
         figures.append(show_score(result, metric, [score["value"]], row["n_samples"], ends))
     judge = figures[0]
     images = KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
     text, notes = f": {judge.label} {judge.value}", judge.notes
-    if scores.loc[JUDGE, "low"] > 0:
+    if scores.loc[PRIMARY_METRIC, "low"] > 0:
         text, notes = f" has {judge.label} {judge.value} ({notes[0]})", notes[1:]
     return Page(
         question=result.info["question"], lead="", verdict=f"{'; '.join([row['setting'] + text, *notes])}.",
@@ -167,7 +167,7 @@ def _run_page(result: LoadedResult) -> Page:
     real = "" if floor is None else f"; real {result.unit}s have {scale_metric('fd', floor['mean'])}"
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
     key_figures = [
-        *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", JUDGE)),
+        *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", PRIMARY_METRIC)),
         KeyFigure(f"Evaluations per {result.unit}", number(row["nfe"], 0), [f"{row['sampler']}"]),
         KeyFigure(f"Networks × {result.unit}s", evidence, ["nothing is compared"]),
     ]
@@ -192,7 +192,7 @@ def show_score(
     floor = result.floor(metric, n_samples)
     scale = SCALES.get(metric, 1)
     near = False
-    if ends and metric == JUDGE and ends[0] <= 0:
+    if ends and metric == PRIMARY_METRIC and ends[0] <= 0:
         near = True
         values, ends = [max(values[0], 0)], (0, max(ends[1], 0))
     mean = sum(values) / len(values)

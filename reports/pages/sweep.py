@@ -20,7 +20,7 @@ from reports.formats import (
 )
 from reports.page import Figure, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
+from reports.schema import BETTER, CONTROL, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC
 
 MANY = 12  # comparisons of one family
 SEVERAL = 4  # sections, from which the verdict counts them
@@ -212,8 +212,8 @@ def _table(result: LoadedResult, section: Section, size: int) -> Table:
             change, verdict = settings.format_comparison(rows.iloc[0])
         return settings.table_row(row, change, verdict, name == section.use and not section.no_verdict)
 
-    rows = section.rows.sort_values(JUDGE, kind="stable")
-    rank = rows[JUDGE].rank(method="first")
+    rows = section.rows.sort_values(PRIMARY_METRIC, kind="stable")
+    rank = rows[PRIMARY_METRIC].rank(method="first")
     use = rows["setting"] == section.use
     shown = rows[(rank <= size - (use & (rank > size)).sum()) | use]
     title = f"{section.name}: {settings.count_images(result, rows.iloc[0])}"

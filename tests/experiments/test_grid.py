@@ -16,7 +16,7 @@ from experiments.cli import parse
 from experiments.distances.distance import Distance, mean_of
 from experiments.run import choice
 from experiments.run.compare import Effect, Side
-from experiments.run.contrasts import Judge, effect_rows
+from experiments.run.contrasts import Verdicts, effect_rows
 from experiments.run.effects import find_effects
 from experiments.run.setting import Setting
 from experiments.sweep import Vary
@@ -45,8 +45,8 @@ def sides(cells: Sequence[tuple[str, ...]], networks: int = 5) -> dict[tuple[str
     return out
 
 
-def by_name(effects: Sequence[Effect], judge: Judge | None = None) -> Mapping[tuple[str, ...], dict[str, object]]:
-    rows = [row for row in effect_rows(effects, judge or Judge.of(effects, [])) if row["metric"] == "mmd"]
+def by_name(effects: Sequence[Effect], verdicts: Verdicts | None = None) -> Mapping[tuple[str, ...], dict[str, object]]:
+    rows = [row for row in effect_rows(effects, verdicts or Verdicts.of(effects, [])) if row["metric"] == "mmd"]
     names = ("factor_a", "level_a", "factor_b", "level_b")
     return {tuple(str(row[name]) for name in names if row[name]): row for row in rows}
 
@@ -54,7 +54,7 @@ def by_name(effects: Sequence[Effect], judge: Judge | None = None) -> Mapping[tu
 def test_planted_effects_are_found_and_are_one_family():
     effects = [*find_effects(FACTORS, sides([*product(*FACTORS.values())]))]
     rows = by_name(effects)
-    mmd, _, fd = islice(effect_rows(effects, Judge.of(effects, [])), 3)
+    mmd, _, fd = islice(effect_rows(effects, Verdicts.of(effects, [])), 3)
     assert fd["difference"] == pytest.approx(9 * mmd["difference"])
     expected = {("a", "1"): -2.0, ("a", "2"): 3 + 7 / 2, ("b", "1"): 7 / 3, ("c", "1"): 5.0, ("a", "2", "b", "1"): 7.0}
     for name, row in rows.items():
@@ -85,7 +85,7 @@ def without_verdict(networks: int, columns: Callable[[tuple[str, ...]], dict[str
         for cell, side in sides([*product(*FACTORS.values())], networks).items()
     }
     effects = [*find_effects(FACTORS, cells)]
-    rows = by_name(effects, Judge.of(effects, REAL))
+    rows = by_name(effects, Verdicts.of(effects, REAL))
     return {" ".join(name) for name, row in rows.items() if row["no_verdict"]}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler
 from experiments.conformance import Oracle, check, wrappers
-from experiments.conformance.convergence import RANDOM, _outlier, judge
+from experiments.conformance.convergence import RANDOM, _outlier, find_verdict
 from experiments.conformance.impulses import SampleMoments
 from experiments.conformance.independence import MANY, NOTES, find_dependence, takes_generator
 from experiments.conformance.oracle import GAUSSIAN
@@ -168,7 +168,7 @@ def test_the_verdict_on_ratios_by_number_of_steps(ratios: tuple[float, ...], exa
     stds = [true * np.array([1, 1, 1, ratio, 1]) for ratio in ratios]  # in the direction 0.2
     steps = (125, 250, 500, 1000)
     laws = [SampleMoments(n, none + 0.5, std, none, none) for n, std in zip(steps, stds, strict=False)]
-    assert re.match(words, judge(laws, GAUSSIAN, None if exact else 2, "how", exact).sentence)
+    assert re.match(words, find_verdict(laws, GAUSSIAN, None if exact else 2, "how", exact).sentence)
 
 
 @pytest.mark.slow
