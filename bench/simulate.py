@@ -19,8 +19,9 @@ from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import ENOUGH_NETWORKS, odd_network, too_noisy
 from experiments.run.choice import Candidate, pick
 from experiments.run.compare import Contrast, Row, Side, against_first
-from experiments.run.contrasts import Verdicts, best_set_rows, depends_on_limit
+from experiments.run.contrasts import Verdicts, depends_on_limit
 from experiments.run.effects import find_effects
+from experiments.scoring.sides import best_set_rows
 from reports.schema import ANY_NOISE, CONFIRM, MORE
 
 N = 60  # images per network

@@ -1,5 +1,6 @@
 """A contrast of two settings on a page: its sentence, its key figures, its line in a figure of differences."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -81,7 +82,8 @@ def compose_page(
     fields: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
         "verdict": sentence, "failed": failed, "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
-        "pictures": pictures, "aside": aside, "facts": list_facts(result, row, *shown),
+        "pictures": pictures, "aside": aside,
+        "facts": list_facts(result, row, before[0], after[0], parts.get("advice", "")),
     }  # fmt: skip
     if not failed:
         fields["facts"] += more_facts
@@ -185,7 +187,9 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     return "No verdict.", f"{text} Do not use these numbers."
 
 
-def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> list[tuple[str, Any]]:
+def list_facts(
+    result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series, advice: str = ""
+) -> list[tuple[str, Any]]:
     """Lists the facts that a reader needs to believe a contrast of two settings, and to run it again."""
     sides = [before, after]
     info, unit = result.info, result.unit
@@ -193,6 +197,8 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     name = metric_name(row["metric"], result.features)
     real = settings.score_real(result, row["n_samples"])
     seen = f", {number(run['images_seen'], 0)} {unit}s seen in training" if run["images_seen"] > 0 else ""
+    if recipe := info.get("options", {}).get("recipe") if result.trained_here else "":
+        seen = f", recipe {recipe}{seen}"
     n_samples, n_real = (number(row[column], 0) for column in ("n_samples", "n_reference"))
     device = f"{run['device']}{', shared' if result.runs['shared_device'].fillna(False).any() else ''}"
     seconds = _pair(short(side["seconds"] / side["n_samples"]) for side in sides if side["seconds"] > 0)
@@ -208,29 +214,33 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     if not is_missing(row["detectable"]) and row["verdict"] not in (BETTER, WORSE):
         doubts.append(f"can detect {scale_metric(row['metric'], row['detectable'])} in {name}")
     origin = f"commit {info.get('commit') or 'unknown'}; {settings.describe_source(result).time}".strip("; ")
-    last = {*map(short, result.runs["sigma_min"].dropna())}
+    named = result.runs["setting"].str.contains("sigma_min")  # there the name has it
+    last = {*map(short, result.runs.loc[~named, "sigma_min"].dropna())}
     facts = {
         "Data": f"{run['data']}{f'. Real {unit}s: {real}' if real else ''}",
         "Networks": f"{name_networks(row)} ({run['network']}{seen}). Others, and other data: not tested here",
-        "Last level": f"sigma {join(last)} in all settings" if len(last) == 1 else "",
+        "Last level": f"sigma {join(last)}{', if no name has another' if named.any() else ''}"
+        if len(last) == 1
+        else "",
         "Score": f"{name}: distance from {n_samples} {unit}s of each network to {n_real} real ones, in "
-        f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the better known one",
+        f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the distance of FID",
         "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit} on the "
         f"{_pair(side['schedule'] for side in sides)} schedule{f', {seconds} seconds ({device})' if seconds else ''}",
         f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
         "Sure?": "; ".join(doubts),
         "Fixed": describe_protocol(result),
-        "Names": " ".join(describe_names(result, sides)),
+        "Names": " ".join(describe_names(result, sides, advice)),
         "Run again": Code(origin, info.get("command", "unknown")),
     }
     return [(term, fact) for term, fact in facts.items() if fact]
 
 
-def describe_names(result: LoadedResult, sides: Iterable[pd.Series]) -> list[str]:
-    """Explains the names of these settings: the first sentence of the formula of each schedule and sampler."""
+def describe_names(result: LoadedResult, sides: Iterable[pd.Series], advice: str) -> list[str]:
+    """Explains the names of these settings and in the advice: the first sentence of the formula of each."""
     formulas = result.info.get("formulas", {})
     names = [name for side in sides for name in (side["schedule"], side["setting"].rpartition(", ")[2])]
-    known = {name.partition("(")[0]: name for name in names}
+    names += [name for name in formulas if re.search(rf"{re.escape(name)}\(|, {re.escape(name)}(?![\w-])", advice)]
+    known = dict.fromkeys(name.partition("(")[0] for name in names)
     first = {name: text.replace("`", "").partition(". ")[0].removesuffix(".") for name, text in formulas.items()}
     texts = [f"{name}: {first[name]}." for name in known if name in first]
     if any("end=0" in side["setting"] for side in sides):

@@ -13,7 +13,7 @@ ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
 TERMS = {
     "MMD ×1000": "Maximum mean discrepancy: the distance between samples and real {unit}s in a feature space. Lower is "
     "better, and 0 is a perfect match. It is the primary metric.",
-    "FD": "Fréchet distance, the better known one. It falls with the number of {unit}s, so compare it at equal numbers "
+    "FD": "Fréchet distance, that of FID. It falls with the number of {unit}s, so compare it at equal numbers "
     f"only.{ELSEWHERE}",
     "Visible noise": "The level of fine noise that one sees in the pixels, in standard deviations of the data: that of "
     "real images with so much noise. 0 is as in real images.",

@@ -12,10 +12,10 @@ from experiments.console import progress_bar
 from experiments.distances import duplicates
 from experiments.distances.distance import DISTANCES, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
-from experiments.distances.intervals import CONFIDENCE, estimate_one
+from experiments.distances.intervals import CONFIDENCE, Estimate, estimate_one, holm
 from experiments.distances.reference import ReferenceSet, precision_recall
-from experiments.run.compare import Row, Side, against_first
-from experiments.run.contrasts import Verdicts, best_set_rows, contrast_rows, summarise
+from experiments.run.compare import Contrast, Row, Side, against_first
+from experiments.run.contrasts import Verdicts, contrast_rows, estimate_difference, summarise
 from reports.schema import BETTER, METRICS, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
 
 NAME = "score"  # of the experiment
@@ -114,6 +114,49 @@ def _tabulate(sides: Sequence[Side], floors: list[Row], of_copies: Sequence[Row]
         "floors.csv": floors,
         "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
     }
+
+
+def best_set_rows(sides: Sequence[Side], verdicts: Verdicts) -> list[Row]:
+    """Rows of best_sets.csv of `score`, one per set of images.
+
+    One is in the set of the best unless its difference to the lowest score is detectable, by Holm over these
+    differences; a difference that is a contrast too has the verdict of that.
+    """
+    seeds = list(sides[0].rows)
+    out = list[Row]()
+    lowest, *others = sorted(sides, key=lambda side: side.score)
+    to_lowest = _to_lowest(lowest, others, verdicts)
+    to_lowest[lowest.label] = estimate_difference(Contrast("", lowest, lowest), PRIMARY_METRIC)
+    columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
+    of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
+    for side in sides:
+        blocker = verdicts.settings_blocker([side], seeds) or verdicts.settings_blocker(sides, seeds)
+        estimate = to_lowest[side.label]
+        out.append(
+            {name: side.rows[seeds[0]].get(name) for name in columns}
+            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": PRIMARY_METRIC}
+            | {"level": CONFIDENCE, "value": side.score, "fd": side.rows[seeds[0]]["fd"], "n_networks": len(seeds)}
+            | {"n_settings": len(sides), "best": side is lowest, "no_verdict": blocker or None}
+            | {"in_set": None if blocker else not estimate.clear}
+            | {name: getattr(estimate, name) for name in of_estimate}
+        )  # fmt: skip
+    return out
+
+
+def _to_lowest(lowest: Side, others: Sequence[Side], verdicts: Verdicts) -> dict[str, Estimate]:
+    """The differences of other settings to the lowest, corrected for each other; a contrast of the study keeps its own
+    correction.
+    """
+    estimates = [estimate_difference(Contrast("", side, lowest), PRIMARY_METRIC) for side in others]
+    corrected = holm([estimate.p_value for estimate in estimates])
+    out = dict[str, Estimate]()
+    for side, estimate, p_value in zip(others, estimates, corrected, strict=True):
+        out[side.label] = estimate.corrected("to the lowest", p_value, len(others))
+        exploratory = verdicts.pairs.get(frozenset({side.name, lowest.name}), 0)
+        _, judged = verdicts.known.get(exploratory, ("", estimate))
+        if judged.p_adjusted is not None:
+            out[side.label] = estimate.corrected(judged.family, judged.p_adjusted, judged.n_compared)
+    return out
 
 
 def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], level: object) -> Row:

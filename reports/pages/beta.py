@@ -209,7 +209,8 @@ def phrase_best(contests: pd.DataFrame, *, always: bool = False) -> str:
                 names[0] += " network evaluations"
             if shown:
                 change, interval = difference(group.iloc[0])
-                names[-1] += f" ({change}; {interval})"
+                noise = " with it" if verdict == NOT_SIGNIFICANT else ""
+                names[-1] += f" ({change}{noise}; {interval})"
         texts += [f"{answer} {join(names)}"] if names else []
     takes = {*contests["nfe_a"], *contests["nfe_b"]}
     also = f": the best of both kinds take {evaluations(min(takes))}" if len(takes) == 1 and len(contests) > 1 else ""
@@ -230,6 +231,7 @@ def phrase_price(result: LoadedResult, best: pd.Series) -> str:
     """Says what more evaluations than the fewest change."""
     rows = result.over_networks(kind=MORE)
     used = rows[rows["a"].eq(best["setting"]) & rows["nfe_a"].eq(best["nfe"]) & rows["verdict"].eq(BETTER)]
+    used = used.sort_values("value_b", kind="stable")  # both kinds were confirmed with the fewest evaluations
     cheapest = (best["setting"], best["nfe"]) if used.empty else (used["b"].iloc[0], used["nfe_b"].iloc[0])
     dearer = confirmed.find_dearer(result, *cheapest)
     return confirmed.phrase_price(dearer, confirmed.choose_dearer(dearer))

@@ -196,7 +196,7 @@ def _draw(kind: Kind, title: str, note: str, sections: list[FigureSection], *leg
 
 
 def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
-    """ "20 of 121 samplers have a fault; 17 more do not tend to the data on purpose; 83 do; 1 is not decided." """
+    """ "20 of 121 samplers have a fault; 17 more are meant not to tend to the data; 83 do; 1 is not decided." """
     faults, meant, unknown = (int((rows["state"] == state).sum()) for state in (FAULT, ON_PURPOSE, NOT_DECIDED))
     right = len(rows) - faults - meant - unknown
     heading = f"{group}: " if group else ""
@@ -211,7 +211,7 @@ def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
         parts += [f"{passing} {_verb(passing, 'passes', 'pass')} w on to the network"] if passing else []
         parts += [f"{faults + meant} {_verb(faults + meant, 'does', 'do')} otherwise"] if faults + meant else []
     elif meant:
-        parts.append(f"{meant} {'more ' if faults else ''}{_verb(meant, 'does', 'do')} not tend to the data on purpose")
+        parts.append(f"{meant} {'more ' if faults else ''}{_verb(meant, 'is', 'are')} meant not to tend to the data")
         parts.append(f"{right} {_verb(right, 'does', 'do')}")
     if unknown:
         parts.append(f"{unknown} {_verb(unknown, 'is', 'are')} not decided")

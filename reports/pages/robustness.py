@@ -53,8 +53,9 @@ def phrase_verdict(lines: list[pd.DataFrame]) -> tuple[str, str]:
     counts = join(f"{words.count(word)} {verb}" for word, verb in verbs.items() if word in words)
     lead = f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else ""
     lead = lead or "No turn is detected."
-    size = f" Its size depends on {join(sized)}." if sized else ""
-    return lead, f"Of {plural(len(lines), 'line')} {counts}.{size}"
+    size = f" How large a difference is depends on {join(sized)}." if sized else ""
+    what = "A line is one answer under one changed choice, and holds if its sign stays"
+    return lead, f"{what}: of {len(lines)}, {counts}.{size}"
 
 
 def _make_table(rows: pd.DataFrame) -> Table:

@@ -20,7 +20,7 @@ from reports.formats import (
 )
 from reports.page import Figure, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONTROL, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC
+from reports.schema import BETTER, CONTROL, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
 
 MANY = 12  # comparisons of one family
 SEVERAL = 4  # sections, from which the verdict counts them
@@ -119,7 +119,7 @@ def read_sections(result: LoadedResult) -> list[Section]:
         decided = (compared["verdict"] != NO_VERDICT).any()
         no_verdict = "" if decided or not reasons else reasons[0]
         words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
-        title = name if words in ("", name) else f"{name}, {words}"
+        title = name if words in ("", name) else f"{name.removesuffix(f', {budget:.0f}')}, {words}"
         sections.append(Section(title, budget, first, rows, compared, winner, no_verdict))
     return sections
 
@@ -142,7 +142,9 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
 def phrase_several(sections: Sequence[Section]) -> tuple[str, str]:
     """In how many sections a setting is better than the first, and which one is recommended how often."""
     used = Counter(section.use for section in sections if section.winner is not None)
-    lead = f"In {used.total()} of {len(sections)} sections a setting is better than the first."
+    lead = f"In {used.total()} of {len(sections)} sections a setting is better than the first"
+    harmed = sum(s.winner is None and s.contrasts["verdict"].eq(WORSE).any() for s in sections)
+    lead += f"; in {harmed} none is, and one is worse." if harmed else "."
     return lead, f"Recommended: {join(f'{name} in {n}' for name, n in used.most_common())}." if used else ""
 
 
@@ -175,15 +177,15 @@ def _name_cost(result: LoadedResult) -> list[str]:
 
 
 def _elsewhere(sections: Sequence[Section], headline: Section | None) -> list[str]:
-    """Says what holds in the sections that the verdict is not about, in up to four sentences."""
+    """Says what holds in the sections that the verdict is not about, in up to six sentences."""
     sections_by_text: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
-        text = "no verdict" if section.no_verdict else f"no setting is recommended over {section.baseline}"
+        text = "no verdict" if section.no_verdict else f"no setting is recommended over “{section.baseline}”"
         if section.winner is not None:
             use = advise(section)
             text = f"{use[:1].lower()}{use[1:]}"
         sections_by_text.setdefault(text, []).append(section.name)
-    return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:4]
+    return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:6]
 
 
 def draw_figure(result: LoadedResult, sections: Sequence[Section]) -> list[Figure]:

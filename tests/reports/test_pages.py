@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from reports.contrast import describe_names
 from reports.figures import Canvas, draw_curves, draw_errors, style, svg
 from reports.page import Page
 from reports.render import read_page, write_report
+from reports.results import read as read_result
 
 Make = Callable[..., Path]
 WHERE = "on the geometric schedule with 66"
@@ -51,7 +53,7 @@ FAILS, CORRECTED = (-3.0, "no verdict"), (-2.7, "not significant after correctio
      "Yes, better within 32 and 66 network evaluations; no difference detected within 8 (−0.7; −1.7 to 0.3) and 16 "
      "(−0.7; −1.7 to 0.3).", {}),
     ({8: LOSES, 66: LOSES}, "No, worse within 8 and 66 network evaluations.", {}),
-    ({16: CORRECTED}, "Not significant after correction within 16 network evaluations (−2.7; −3.7 to −1.7).", {}),
+    ({16: CORRECTED}, "Not significant after correction within 16 network evaluations (−2.7 with it; −3.7 to −1.7).", {}),
     ({8: LOSES, 32: FAILS, 66: WINS},
      "Yes, better within 66 network evaluations; no, worse within 8; no verdict within 32.", {}),
     ({8: LOSES}, "No, worse within 8 network evaluations.", UNCLEAR),
@@ -384,11 +386,16 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make):
     new = {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
     assert page.headline == "In 2 of 4 sections a setting is better than the first. Recommended: x in 2."
-    assert (page.advice, page.also) == ("", f"A and c: use x. B and d: no setting is recommended over base. {UNTESTED}")
+    harmed = read_page(sweep({"a": tie, "b": {"base": BASE, "x": WORSE}, "c": tie, "d": new}, "harmed"))
+    assert harmed.lead == "In 2 of 4 sections a setting is better than the first; in 1 none is, and one is worse."
+    assert (page.advice, page.also) == (
+        "",
+        f"A and c: use x. B and d: no setting is recommended over “base”. {UNTESTED}",
+    )
     assert [row.cells[4] for row in page.tables[0].rows] == ["better", "no difference detected", "baseline"]
     assert [section.title for section in page.figures[0].sections] == ["A", "B", "C", "D"]
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}}, "three", {"experiment": "sweep"}))
-    also = f"B: no setting is recommended over base. C: use x. {UNTESTED}"
+    also = f"B: no setting is recommended over “base”. C: use x. {UNTESTED}"
     assert (page.advice, page.also) == ("Use x.", also)
     groups = {"g": nothing, "h": tie, "i": nothing}
     page = read_page(sweep(groups, "other", {"experiment": "sweep"}, no_verdict="why"))
@@ -417,6 +424,13 @@ def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make):
     path.write_text(path.read_text().replace(",setting,control,", ",control,control,"))
     page = read_page(directory)
     assert page.failed and page.headline.startswith("No verdict. The A/A test failed") and page.also == ""
+
+
+def test_names_are_explained_where_they_are_shown_or_advised(beta: Make):
+    result = read_result(beta(info={"formulas": {"vp": "VP. Source.", "res-2m": "RES.", "linear": "even. b"}}))
+    side = pd.Series({"schedule": "linear", "setting": "linear(end=0), eta 0"})
+    said = describe_names(result, [side], "Use vp(sigma_min=1), res-2m with 8. Then an upres-2m, or a linear one.")
+    assert said[:3] == ["linear: even.", "vp: VP.", "res-2m: RES."]
 
 
 GAIN, NOTHING = (-4.0, "better", {}), (-0.5, "no difference detected", {})

@@ -21,6 +21,7 @@ from experiments.run.compare import (
     find_repeated,
 )
 from experiments.run.contrasts import Verdicts, filter_comparable
+from experiments.scoring.sides import best_set_rows
 from reports.schema import METRICS
 
 N = 200
@@ -72,14 +73,14 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
     compared = first(*four)
     rows = judged(*compared)
     assert rows["b", "a"]["verdict"] == "better" and rows["d", "a"]["verdict"] == "worse"
-    sets = contrasts.best_set_rows(four, Verdicts.of(compared, FLOORS))
+    sets = best_set_rows(four, Verdicts.of(compared, FLOORS))
     assert {row["setting"]: row["in_set"] for row in sets} == {"a": False, "b": True, "c": True, "d": False}
     assert all(row["n_compared"] == 3 for row in rows.values())
     alone = estimate_pairs(compared[0].pairs("mmd"))
     assert rows["b", "a"]["high"] == alone.high and rows["b", "a"]["detectable"] > alone.detectable
     pair = sides(0.16, 0.0)  # clear alone, and not among eight
     compared = [*first(*pair), *first(*sides(*[0.0] * 8, labels="cdefghij", section="h"))]
-    assert all(row["in_set"] for row in contrasts.best_set_rows(pair, Verdicts.of(compared, FLOORS)))
+    assert all(row["in_set"] for row in best_set_rows(pair, Verdicts.of(compared, FLOORS)))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_what_gets_no_verdict_says_why_and_leaves_the_others_theirs(a: Any, b: A
     assert rows["c", "a"]["verdict"] == "worse"
     assert not Verdicts.of([control(compared[1], compared[0])], FLOORS).failed or b is not RETRAINED
     if a is STATIC:
-        assert {row["in_set"] for row in contrasts.best_set_rows(compared[:2], Verdicts.of([], FLOORS))} == {None}
+        assert {row["in_set"] for row in best_set_rows(compared[:2], Verdicts.of([], FLOORS))} == {None}
 
 
 def test_a_setting_whose_runs_all_failed_has_no_row():
