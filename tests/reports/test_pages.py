@@ -53,7 +53,8 @@ FAILS, CORRECTED = (-3.0, "no verdict"), (-2.7, "not significant after correctio
      "Yes, better within 32 and 66 network evaluations; no difference detected within 8 (−0.7; −1.7 to 0.3) and 16 "
      "(−0.7; −1.7 to 0.3).", {}),
     ({8: LOSES, 66: LOSES}, "No, worse within 8 and 66 network evaluations.", {}),
-    ({16: CORRECTED}, "Not significant after correction within 16 network evaluations (−2.7 with it; −3.7 to −1.7).", {}),
+    ({16: CORRECTED},
+     "Not significant after correction within 16 network evaluations (−2.7 with it; −3.7 to −1.7).", {}),
     ({8: LOSES, 32: FAILS, 66: WINS},
      "Yes, better within 66 network evaluations; no, worse within 8; no verdict within 32.", {}),
     ({8: LOSES}, "No, worse within 8 network evaluations.", UNCLEAR),
@@ -386,7 +387,8 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make):
     new = {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
     assert page.headline == "In 2 of 4 sections a setting is better than the first. Recommended: x in 2."
-    harmed = read_page(sweep({"a": tie, "b": {"base": BASE, "x": WORSE}, "c": tie, "d": new}, "harmed"))
+    groups = {"a": tie, "b": {"base": BASE, "x": WORSE}, "c": tie, "d": new}
+    harmed = read_page(sweep(groups, "harmed", {"experiment": "sweep"}))
     assert harmed.lead == "In 2 of 4 sections a setting is better than the first; in 1 none is, and one is worse."
     assert (page.advice, page.also) == (
         "",
