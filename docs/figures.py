@@ -139,6 +139,7 @@ def few_steps() -> plt.Figure:
     scores, residuals = (pd.read_csv(DOCS / "data" / f"consistency_{name}.csv") for name in ("scores", "residuals"))
     scores = scores[scores["section"].isna()].assign(mmd=1000 * scores["mmd"])
     figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
+    axes[1].sharey(axes[0])
     for ax, (network, rows) in zip(axes, scores.groupby("network"), strict=False):
         one = rows[rows["nfe"] == 1]
         for color, (noise, of) in zip((COLORS[3], COLORS[0], COLORS[2]), rows.groupby("noise"), strict=True):
@@ -147,6 +148,7 @@ def few_steps() -> plt.Figure:
             ax.errorbar(by.mean().index, by.mean(), half, fmt="o-", color=color, markersize=3, capsize=2, label=noise)
         ax.set(title=f"{network} networks", xscale="log", yscale="log", xlabel="evaluations", ylabel="MMD ×1000")
         ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+        ax.set_yticks([3, 10, 30, 100, 300], ["3", "10", "30", "100", "300"])
         ax.minorticks_off()
         ax.legend(frameon=False, fontsize="small")
     for color, (network, rows) in zip(COLORS, residuals.groupby("network"), strict=False):

@@ -154,7 +154,7 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
             for a, b in pairs
         ]
     found = pd.DataFrame(rows).sort_values("p_value", ignore_index=True)
-    found["p_adjusted"] = (found["p_value"] * range(len(found), 0, -1)).cummax().clip(upper=1)
+    found["p_adjusted"] = (found["p_value"] * (len(found) - found.index)).cummax().clip(upper=1)
     return found
 
 
