@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from diffusion_core.validation import check_range, one_of
+from experiments.run.identity import identity
 from experiments.user.parsing import parse_sampler
 
 HELP = """How fast is the sampling loop, beside other projects' loops? And is it slower than before?
@@ -76,6 +77,12 @@ def command(arguments: Sequence[str], prog: str) -> int:
     n_runs = max(len(against) - len(saved), 1) if options.runs is None else options.runs
     check_range("runs", n_runs, 0 if saved else 1, 100)
     folder.mkdir(parents=True, exist_ok=True)
+    from reports import benchmarks
+
+    if limit is not None and min(len(against), len(saved) + n_runs) < benchmarks.ENOUGH:
+        raise ValueError(f"fail_if_slower: it needs an interval, so --runs {benchmarks.ENOUGH} on each side")
+    if n_runs:
+        check_same_code(folder, options, saved)
     for number in range(1, n_runs + 1):
         print(f"run {number} of {n_runs}", file=sys.stderr, flush=True)
         file = folder / f"{len(saved) + number}.json"
@@ -95,6 +102,16 @@ def read_limit(options: BenchOptions) -> float | None:
     if not options.against:
         raise ValueError("fail_if_slower: it needs --against NAME")
     return float(share) / 100
+
+
+def check_same_code(folder: Path, options: BenchOptions, saved: Sequence[Path]) -> None:
+    """Notes which sampler runs in a folder are of, by its text. ValueError if the saved ones are of another."""
+    sampler = f"{options.sampler} {identity(parse_sampler(options.sampler))}" if options.sampler else ""
+    known = folder / "sampler.txt"
+    if saved and known.is_file() and known.read_text(encoding="utf-8") != sampler:
+        rule = "it holds runs of another sampler, or of another text of it; name another, or remove it"
+        raise ValueError(f"save={folder.name}: {rule}")
+    known.write_text(sampler, encoding="utf-8")
 
 
 def list_runs(folder: Path) -> list[Path]:

@@ -50,6 +50,7 @@ FEWER_IMAGES = {
     "data.pixels[:2000, 0]": "data.pixels[:200, 0]",
 }
 SHOWN = ROOT / "docs" / "examples"
+FEW_EVALUATIONS = "docs/examples/consistency.py"
 BOARD = "# to_tensorboard.py"
 CELLS = json.loads((SHOWN / "first_steps.ipynb").read_text())["cells"]
 SOURCES = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
@@ -172,7 +173,11 @@ def test_every_command_is_known(tmp_path: Path):
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in PARSED:
             tyro.cli(PARSED[command[3]], args=command[4:])
         else:
-            known = (["python", "-m", "reports"], ["python", "-m", "experiments"])
+            known = (
+                ["python", "-m", "reports"],
+                ["python", "-m", "experiments"],
+                ["python", "docs/examples/consistency.py"],
+            )
             assert command[:2] == ["pytest", "--benchmark"] or command[:3] in known
             assert command[:3] != known[1] or command[3:] == ["--help"]
         seen.add(command[0])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta, Euler
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_schedule
-from diffusion_core.schedules.sigma import Sigmas
+from diffusion_core.schedules.sigma import Sigmas, check_schedule
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
@@ -53,10 +53,12 @@ class Schedule:
         for n_steps in range(budget, 0, -1):
             try:
                 shorter = replace(self, n_steps=n_steps)
-                if sampler.planned_nfe(shorter.sigmas()) <= budget:
+                sigmas = shorter.sigmas()
+                check_schedule(sigmas)
+                if sampler.planned_nfe(sigmas) <= budget:
                     return shorter
-            except ValueError:
-                continue
+            except ValueError:  # fewer steps would hide that this setting is impossible: its run says why
+                break
         return self
 
 

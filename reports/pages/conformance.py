@@ -196,7 +196,7 @@ def _draw(kind: Kind, title: str, note: str, sections: list[FigureSection], *leg
 
 
 def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
-    """ "20 of 121 samplers have a fault; 17 more are meant not to tend to the data; 83 do; 1 is not decided." """
+    """ "20 of 121 samplers have a fault; 17 more are meant not to tend to the data; 84 tend to it." """
     faults, meant, unknown = (int((rows["state"] == state).sum()) for state in (FAULT, ON_PURPOSE, NOT_DECIDED))
     right = len(rows) - faults - meant - unknown
     heading = f"{group}: " if group else ""
@@ -212,7 +212,7 @@ def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
         parts += [f"{faults + meant} {_verb(faults + meant, 'does', 'do')} otherwise"] if faults + meant else []
     elif meant:
         parts.append(f"{meant} {'more ' if faults else ''}{_verb(meant, 'is', 'are')} meant not to tend to the data")
-        parts.append(f"{right} {_verb(right, 'does', 'do')}")
+        parts.append(f"{right} {_verb(right, 'tends', 'tend')} to it")
     if unknown:
         parts.append(f"{unknown} {_verb(unknown, 'is', 'are')} not decided")
     return sentence(capital("; ".join(parts)))

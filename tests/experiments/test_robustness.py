@@ -124,7 +124,7 @@ def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path):
     assert "beta-laptop. Type <code>" not in write_index(tmp_path).read_text()
     table = (tmp_path / "beta-laptop" / "table.csv").read_text()
     (tmp_path / "beta-laptop" / "table.csv").write_text(re.sub(r"20\d\d-\d\d-\d\dT", "2999-01-01T", table))
-    assert "holds. Its size" in (html := write_index(tmp_path).read_text()) and "Newer: beta-laptop. Type" in html
+    assert "holds. How large" in (html := write_index(tmp_path).read_text()) and "Newer: beta-laptop. Type" in html
     shutil.rmtree(tmp_path / "out")
     assert "robustness</code> and the folders" in write_index(tmp_path).read_text()
 

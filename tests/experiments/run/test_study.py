@@ -105,7 +105,7 @@ def table(where: Path, name: str = "table") -> pd.DataFrame:
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
-NAMES = ("table", "contrasts", "floors")
+NAMES = ("table", "contrasts", "floors", "training")
 
 
 def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any):

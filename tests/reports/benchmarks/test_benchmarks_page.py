@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_spine import forget
 from scipy.stats import t as student
 
 from bench.command import command
@@ -167,3 +168,23 @@ def test_what_cannot_be_compared_is_refused(
 def test_a_file_of_other_benchmarks_is_an_error(changed: Read):
     with pytest.raises(ValueError, match="no benchmark of this version with its rounds"):
         changed(lambda content: content.update(benchmarks=[]))
+
+
+def test_runs_of_an_edited_sampler_are_not_added_and_a_gate_without_an_interval_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.command.time_once", lambda options, file: file.write_text(FILE.read_text()) and 0)
+    text = "from dataclasses import dataclass\nfrom experiments import Sampler\n\n@dataclass(frozen=True)\n"
+    text += "class Mine(Sampler):\n    def run(self, eps, x, sigmas, noise):\n        yield x\n"
+    Path("mine_xyz.py").write_text(text)
+    words = "loop --sampler mine_xyz:Mine --runs 1 --out out --save before".split()
+    assert command(words, "bench") == command(words, "bench") == 0
+    Path("mine_xyz.py").write_text(f"{text}# edited\n")
+    forget()
+    with pytest.raises(ValueError, match="save=before: it holds runs of another sampler, or of another text of it"):
+        command(words, "bench")
+    gate = "loop --runs 1 --out out --against before --fail-if-slower 10%".split()
+    monkeypatch.setattr("bench.command.time_once", lambda *_: pytest.fail("nothing should be timed"))
+    with pytest.raises(ValueError, match="it needs an interval, so --runs 3 on each side"):
+        command(gate, "bench")
