@@ -27,7 +27,7 @@ COMPARED = sorted(name for name, asks in ASKS.items() if asks in ("beta", "sched
 
 def test_every_result_is_here_small_and_has_a_report():
     files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
-    assert len(files) <= 560 and sum(path.stat().st_size for path in files) <= 6_500_000
+    assert len(files) <= 560 and sum(path.stat().st_size for path in files) <= 7_100_000
     assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*ASKS}  # others are of old commands
     assert {*ASKS.values()} == {
         "beta", "check_guided", "check_policy", "check_sampler", "schedules", "noise_levels", "factors",
@@ -40,7 +40,7 @@ def test_every_result_is_here_small_and_has_a_report():
 def test_a_published_report_is_rendered_again_byte_for_byte(name: str, again: dict[str, Path]):
     for file in ("report.md", "report.html"):
         assert (again[name] / file).read_bytes() == (PUBLISHED / name / file).read_bytes(), file
-    assert len((again[name] / "report.html").read_bytes()) <= 200_000
+    assert len((again[name] / "report.html").read_bytes()) <= 220_000
     assert (again[name].parent / "index.html").read_bytes() == (PUBLISHED / "index.html").read_bytes()
 
 
