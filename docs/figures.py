@@ -3,6 +3,7 @@
 `python docs/figures.py table` writes the tables alone.
 """
 
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,7 @@ def noise() -> plt.Figure:
             ax.errorbar([at], [1000 * row.difference], ends, markersize=5, **look)
         ax.axhline(0, color="0.4", linewidth=1)
         ax.set_xticks(range(len(rows)), [f"{budget:.0f}" for budget in rows["budget"]])
-        ax.set_title(describe(name), fontsize=8)
+        ax.set_title(describe(name).replace(", ", "\n", 1), fontsize=8)
         ax.set(xlabel="evaluations, at most", xlim=(-0.5, len(rows) - 0.5))
     axes[0].set_ylabel("change of MMD ×1000\nby fresh noise")
     return figure
@@ -200,7 +201,12 @@ def place(data: str) -> int:
 def describe(name: str) -> str:
     """Data, features and training of a result, as "mnist, natural, 300,000"."""
     result = results()[name]
-    return f"{result.runs['data'].iloc[0]}, {result.features}, {result.runs['images_seen'].max():,.0f}"
+    return f"{short_name(result.runs['data'].iloc[0])}, {result.features}, {result.runs['images_seen'].max():,.0f}"
+
+
+def short_name(data: str) -> str:
+    """The name of a data set without what a file's name has besides: "cifar10" of "npz:cifar10-train.npz@565e7"."""
+    return re.sub(r"^npz:|(-train)?\.npz.*$", "", data)
 
 
 def link(name: str, text: str = "") -> str:
@@ -213,7 +219,7 @@ def what_to_use() -> Rows:
     rows = [["Data", *(column.head for column in table.columns)]]
     for row in table.rows:
         *cells, report = row.cells
-        rows.append([row.name, *cells, link(report) if report else ""])
+        rows.append([short_name(row.name), *cells, link(report) if report else ""])
     return rows
 
 
