@@ -155,9 +155,8 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str):
     known |= {str(len(choices)), f"{choices['networks'].max():.0f}"}
     barred = choices[choices["barred"].astype(str) == "True"]
     known |= {str(len(barred)), rounded(1000 * barred["mmd"].min())} if len(barred) else set()
-    known |= {
-        *re.findall(r"[\d.]+", "".join(every["setting"] + every["schedule"] + every["data"]) + info.get("machine", ""))
-    }
+    names = pd.concat([every["setting"], every["schedule"], every["data"]]).dropna().unique()
+    known |= {*re.findall(r"[\d.]+", " ".join([*names, info.get("machine", "")]))}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()
 
