@@ -1,6 +1,5 @@
 """A contrast of two settings on a page: its sentence, its key figures, its line in a figure of differences."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -82,8 +81,7 @@ def compose_page(
     fields: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
         "verdict": sentence, "failed": failed, "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
-        "pictures": pictures, "aside": aside,
-        "facts": list_facts(result, row, before[0], after[0], parts.get("advice", "")),
+        "pictures": pictures, "aside": aside, "facts": list_facts(result, row, *shown),
     }  # fmt: skip
     if not failed:
         fields["facts"] += more_facts
@@ -187,9 +185,7 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     return "No verdict.", f"{text} Do not use these numbers."
 
 
-def list_facts(
-    result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series, advice: str = ""
-) -> list[tuple[str, Any]]:
+def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> list[tuple[str, Any]]:
     """Lists the facts that a reader needs to believe a contrast of two settings, and to run it again."""
     sides = [before, after]
     info, unit = result.info, result.unit
@@ -229,21 +225,22 @@ def list_facts(
         f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
         "Sure?": "; ".join(doubts),
         "Fixed": describe_protocol(result),
-        "Names": " ".join(describe_names(result, sides, advice)),
+        "Names": " ".join(describe_names(result, sides)),
         "Run again": Code(origin, info.get("command", "unknown")),
     }
     return [(term, fact) for term, fact in facts.items() if fact]
 
 
-def describe_names(result: LoadedResult, sides: Iterable[pd.Series], advice: str) -> list[str]:
-    """Explains the names of these settings and in the advice: the first sentence of the formula of each."""
+def describe_names(result: LoadedResult, sides: Iterable[pd.Series]) -> list[str]:
+    """Explains the names of these settings, and of all that were confirmed: the first sentence of each formula."""
     formulas = result.info.get("formulas", {})
-    names = [name for side in sides for name in (side["schedule"], side["setting"].rpartition(", ")[2])]
-    names += [name for name in formulas if re.search(rf"{re.escape(name)}\(|, {re.escape(name)}(?![\w-])", advice)]
+    compared = result.over_networks(kind=CONFIRM)[["a", "b"]].to_numpy().flat
+    labels = dict.fromkeys([*(side["setting"] for side in sides), *compared])
+    names = [*(side["schedule"] for side in sides), *labels, *(label.rpartition(", ")[2] for label in labels)]
     known = dict.fromkeys(name.partition("(")[0] for name in names)
     first = {name: text.replace("`", "").partition(". ")[0].removesuffix(".") for name, text in formulas.items()}
     texts = [f"{name}: {first[name]}." for name in known if name in first]
-    if any("end=0" in side["setting"] for side in sides):
+    if any("end=0" in label for label in labels):
         texts.append("end=0: then a last step to 0.")
     return [*texts, *([f"{ETA}."] if result.runs["eta"].notna().any() else [])]
 

@@ -31,9 +31,9 @@ MEANS = ("mmd", "fd", "precision", "recall", "visible_noise", "to_training", "to
 TRAINING = ["train_noise", "weighting", "parameterisation"]
 COLUMNS = (
     Column("Evaluations", "n", after=" evaluations"),
-    Column("{judge}", "n", "MMD "),
+    Column("{primary}", "n", "MMD "),
     Column("{fd}", "n few", "FD "),
-    Column("Difference in {judge}", "wide"),
+    Column("Difference in {primary}", "wide"),
     Column("Verdict", "verdicts"),
     Column("Visible noise", "n few", "visible noise "),
 )
@@ -105,10 +105,10 @@ def format_noise(row: pd.Series) -> str:
 
 def format_scores(result: LoadedResult, row: pd.Series) -> str:
     """The scores of a setting, as "MMD ×1000 7.0 (FD 3.8)"."""
-    judge, fd = (
+    primary, fd = (
         f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (PRIMARY_METRIC, "fd")
     )
-    return f"{judge} ({fd})"
+    return f"{primary} ({fd})"
 
 
 def format_worst(row: pd.Series) -> str:
@@ -178,7 +178,7 @@ def allot_rows(counts: Sequence[int]) -> tuple[list[int], str]:
 
 def make_table(title: str, result: LoadedResult, rows: pd.DataFrame, make_row: Callable[[pd.Series], Row]) -> Table:
     """A table of settings, best first, without empty columns."""
-    names = {"judge": metric_name(PRIMARY_METRIC, result.features), "fd": metric_name("fd", result.features)}
+    names = {"primary": metric_name(PRIMARY_METRIC, result.features), "fd": metric_name("fd", result.features)}
     cells = [make_row(row) for _, row in rows.sort_values(PRIMARY_METRIC, kind="stable").iterrows()]
     kept = [at for at in range(len(COLUMNS)) if any(row.cells[at] for row in cells)]
     columns = [replace(COLUMNS[at], head=COLUMNS[at].head.format(**names)) for at in kept]

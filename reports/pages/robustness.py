@@ -54,7 +54,7 @@ def phrase_verdict(lines: list[pd.DataFrame]) -> tuple[str, str]:
     lead = f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else ""
     lead = lead or "No turn is detected."
     size = f" How large a difference is depends on {join(sized)}." if sized else ""
-    what = "A line is one answer under one changed choice, and holds if its sign stays"
+    what = "A line is one answer under one changed choice, and holds if it is significant and of one sign at each level"
     return lead, f"{what}: of {len(lines)}, {counts}.{size}"
 
 

@@ -140,11 +140,11 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
         score = scores.loc[metric]
         ends = (score["low"], score["high"])
         figures.append(show_score(result, metric, [score["value"]], row["n_samples"], ends))
-    judge = figures[0]
+    primary = figures[0]
     images = KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
-    text, notes = f": {judge.label} {judge.value}", judge.notes
+    text, notes = f": {primary.label} {primary.value}", primary.notes
     if scores.loc[PRIMARY_METRIC, "low"] > 0:
-        text, notes = f" has {judge.label} {judge.value} ({notes[0]})", notes[1:]
+        text, notes = f" has {primary.label} {primary.value} ({notes[0]})", notes[1:]
     return Page(
         question=result.info["question"], lead="", verdict=f"{'; '.join([row['setting'] + text, *notes])}.",
         key_figures=[*figures, images], pictures=settings.show_pictures(result, (row, "Set", row["setting"])),

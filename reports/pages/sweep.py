@@ -143,7 +143,8 @@ def phrase_several(sections: Sequence[Section]) -> tuple[str, str]:
     """In how many sections a setting is better than the first, and which one is recommended how often."""
     used = Counter(section.use for section in sections if section.winner is not None)
     lead = f"In {used.total()} of {len(sections)} sections a setting is better than the first"
-    harmed = sum(s.winner is None and s.contrasts["verdict"].eq(WORSE).any() for s in sections)
+    verdicts = [{*section.contrasts["verdict"]} for section in sections]
+    harmed = sum(WORSE in words and BETTER not in words for words in verdicts)
     lead += f"; in {harmed} none is, and one is worse." if harmed else "."
     return lead, f"Recommended: {join(f'{name} in {n}' for name, n in used.most_common())}." if used else ""
 

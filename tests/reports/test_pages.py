@@ -428,11 +428,11 @@ def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make):
     assert page.failed and page.headline.startswith("No verdict. The A/A test failed") and page.also == ""
 
 
-def test_names_are_explained_where_they_are_shown_or_advised(beta: Make):
-    result = read_result(beta(info={"formulas": {"vp": "VP. Source.", "res-2m": "RES.", "linear": "even. b"}}))
-    side = pd.Series({"schedule": "linear", "setting": "linear(end=0), eta 0"})
-    said = describe_names(result, [side], "Use vp(sigma_min=1), res-2m with 8. Then an upres-2m, or a linear one.")
-    assert said[:3] == ["linear: even.", "vp: VP.", "res-2m: RES."]
+def test_the_names_of_what_is_shown_and_of_what_was_confirmed_are_explained(chosen: Make):
+    info = {"formulas": {"vp": "VP. Source.", "res-2m": "RES.", "linear": "even. b", "heun": "Heun."}}
+    result = read_result(chosen({(8, "vp(end=0), res-2m"): (-4.0, "better", {})}, info=info))
+    said = describe_names(result, [pd.Series({"schedule": "linear", "setting": "linear, eta 0"})])
+    assert said[:4] == ["linear: even.", "vp: VP.", "res-2m: RES.", "end=0: then a last step to 0."]
 
 
 GAIN, NOTHING = (-4.0, "better", {}), (-0.5, "no difference detected", {})
