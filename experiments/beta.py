@@ -24,7 +24,7 @@ from experiments.export.settings_file import schedule_from
 from experiments.run.compare import (
     CONFIRM,
     PRIMARY,
-    Chosen,
+    Choice,
     Comparison,
     Contrast,
     Duel,
@@ -61,7 +61,7 @@ class Beta(Candidates):
     )
     page = "beta"
     within = True
-    kinds = (WITHOUT, WITH)
+    roles = (WITHOUT, WITH)
     presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
@@ -204,13 +204,13 @@ class Beta(Candidates):
     def explore(self) -> Iterator[Setting]:
         yield from () if self.only_primary else super().explore()
 
-    def kind_of(self, setting: Setting) -> str:
-        return self.kinds[setting.sampler.adds_noise(setting.schedule.sigmas())]
+    def role_of(self, setting: Setting) -> str:
+        return self.roles[setting.sampler.adds_noise(setting.schedule.sigmas())]
 
-    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         """Within each number of evaluations with noise against without; then whether more of them are worth it."""
-        best = {(choice.budget, choice.kind): choice.places[0] for choice in chosen if choice.advisable}
-        lowest = {(choice.budget, choice.kind): choice.places[0] for choice in chosen}  # what shows more noise is last
+        best = {(choice.budget, choice.role): choice.places[0] for choice in chosen if choice.advisable}
+        lowest = {(choice.budget, choice.role): choice.places[0] for choice in chosen}  # what shows more noise is last
         for budget in dict.fromkeys(choice.budget for choice in chosen):
             pairs = {
                 kind: tuple(of_kind.get((budget, side)) for side in (WITH, WITHOUT))
@@ -232,7 +232,7 @@ class Beta(Candidates):
                     continue
                 run = results.find(side)
                 row: Row = {"section": section, "budget": run.nfe, "setting": side.label}
-                row["curve"] = self.kind_of(run.setting) if section == CONFIRM else side.label
+                row["curve"] = self.role_of(run.setting) if section == CONFIRM else side.label
                 rows.append(row | score_interval(side))
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 

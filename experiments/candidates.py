@@ -69,11 +69,11 @@ class Candidates(ExploringStudy):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
-        kinds: dict[str, Any] = {
+        described: dict[str, Any] = {
             name: SCHEDULES[name] for text in self.schedules if (name := split_call(text)[0]) in SCHEDULES
         }
-        kinds |= {type(sampler).label: type(sampler) for sampler in map(read_sampler, self.sampler_names)}
-        return {**super().provenance, "formulas": read_formulas(kinds)}
+        described |= {type(sampler).label: type(sampler) for sampler in map(read_sampler, self.sampler_names)}
+        return {**super().provenance, "formulas": read_formulas(described)}
 
     @property
     def sampler_names(self) -> tuple[str, ...]:

@@ -65,22 +65,22 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
     rest = [word for word in arguments if Path(word).expanduser() != file]
     if network := typed_value("--network", rest):
         Study(network=network).check_typed(typed_names(rest))  # before FILE is imported, which takes long
-    kind = sweep.read_study(file)
-    return (*_parse(kind, rest, f"{prog} sweep {file}"), file.stem)
+    study_class = sweep.read_study(file)
+    return (*_parse(study_class, rest, f"{prog} sweep {file}"), file.stem)
 
 
-def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:
-    config = read_config(kind, typed_value("--config", arguments))
+def _parse(study_class: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:
+    config = read_config(study_class, typed_value("--config", arguments))
     preset = typed_preset(arguments, config.get("preset"))
     if {"-h", "--help"} & {*arguments}:
-        print(short_help(prog, kind, preset))
+        print(short_help(prog, study_class, preset))
         raise SystemExit(0)
     arguments = ["--help" if word == "--help-all" else word for word in arguments]
     typed: CommandLine[Study] = tyro.cli(
-        CommandLine[kind],  # type: ignore[valid-type]  # known when it runs
+        CommandLine[study_class],  # type: ignore[valid-type]  # known when it runs
         prog=prog,
-        description=description(prog, kind, preset),
-        default=CommandLine(kind(**kind.presets[preset]), RunOptions()),
+        description=description(prog, study_class, preset),
+        default=CommandLine(study_class(**study_class.presets[preset]), RunOptions()),
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
@@ -88,7 +88,7 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
     if "preset" in given & config.keys():
         raise ValueError("preset, config: the file has a preset; give one of them")
     stored = {name: value for name, value in config.items() if name not in given}
-    names = {field.name for field in fields(kind)}
+    names = {field.name for field in fields(study_class)}
     study = replace(typed.study, **{name: value for name, value in stored.items() if name in names})
     study.check()
     values: dict[str, Any] = {name: getattr(study, name) for name in names}
@@ -99,7 +99,7 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
     return study, Options(given=given, **running)
 
 
-def read_config(kind: type[Study], file: str) -> dict[str, Any]:
+def read_config(study_class: type[Study], file: str) -> dict[str, Any]:
     """The options in a file, a run.json or JSON of options, without --config; none if there is no file name.
 
     ValueError if it cannot be read, or names what is no option of the study.
@@ -111,8 +111,8 @@ def read_config(kind: type[Study], file: str) -> dict[str, Any]:
         raise ValueError(f"config={file}: there is no such file")
     content = read_json(path)
     options = dict(content.get("options", content))
-    hints = get_type_hints(RunOptions) | get_type_hints(kind)
-    names = [field.name for field in (*fields(kind), *fields(RunOptions))]
+    hints = get_type_hints(RunOptions) | get_type_hints(study_class)
+    names = [field.name for field in (*fields(study_class), *fields(RunOptions))]
     for name, value in options.items():
         one_of(f"config={file!r}: option", name, names)
         if isinstance(value, str) and Path in (hints[name], *get_args(hints[name])):
@@ -139,33 +139,35 @@ def typed_preset(arguments: Sequence[str], stored: str | None = None) -> str:
     return preset if preset in Study.presets else "laptop"
 
 
-def description(prog: str, kind: type[Study], preset: str) -> str:
-    sizes = {name: kind(**values).size for name, values in kind.presets.items()}
+def description(prog: str, study_class: type[Study], preset: str) -> str:
+    sizes = {name: study_class(**values).size for name, values in study_class.presets.items()}
     sizes["smoke"] = "17 to 21 seconds on two cores, proves nothing"
-    sizes["laptop"] += f", {kind.minutes}"
+    sizes["laptop"] += f", {study_class.minutes}"
     presets = "; ".join(f"{name}: {size}" for name, size in sizes.items())
     default = f"The defaults below are those of --preset {preset}."
-    paragraphs = filter(None, (kind.question, kind.text, f"Presets: {presets}. {default}"))
+    paragraphs = filter(None, (study_class.question, study_class.text, f"Presets: {presets}. {default}"))
     width = shutil.get_terminal_size().columns
     lines = [textwrap.fill(text, width, subsequent_indent="  ") for text in paragraphs]  # tyro joins lines without
-    return "\n\n".join([*lines, SYMBOLS, *([f"Examples:\n{_examples(prog, kind)}"] if kind.examples else [])])
+    return "\n\n".join(
+        [*lines, SYMBOLS, *([f"Examples:\n{_examples(prog, study_class)}"] if study_class.examples else [])]
+    )
 
 
-def _examples(prog: str, kind: type[Study]) -> str:
-    return "\n".join(f"  # {meaning}\n  {prog} {words}".rstrip() for words, meaning in kind.examples.items())
+def _examples(prog: str, study_class: type[Study]) -> str:
+    return "\n".join(f"  # {meaning}\n  {prog} {words}".rstrip() for words, meaning in study_class.examples.items())
 
 
-def short_help(prog: str, kind: type[Study], preset: str) -> str:
+def short_help(prog: str, study_class: type[Study], preset: str) -> str:
     """--help: the options of this question and those that most people need, one line each."""
     width = shutil.get_terminal_size().columns
-    of_question = [field.name for field in fields(kind)[len(fields(Study)) :]]  # after those of all studies
+    of_question = [field.name for field in fields(study_class)[len(fields(Study)) :]]  # after those of all studies
     of_question = [name for name in of_question if not name.startswith(("explore_", "confirm_"))]  # sizes
-    values = vars(RunOptions()) | vars(kind(**kind.presets[preset]))
-    texts = {name: text for options in (RunOptions, kind) for name, text in _options(options)}
+    values = vars(RunOptions()) | vars(study_class(**study_class.presets[preset]))
+    texts = {name: text for options in (RunOptions, study_class) for name, text in _options(options)}
     lines = [
         f"usage: {prog} [OPTIONS]",
         "",
-        textwrap.fill(f"{kind.question} {kind.text.split('. ')[0].removesuffix('.')}. {TERMS}", width),
+        textwrap.fill(f"{study_class.question} {study_class.text.split('. ')[0].removesuffix('.')}. {TERMS}", width),
     ]
     for title, names in (("Options of this question:", of_question), ("Options that most people need:", COMMON)):
         names = [name for name in names if name in texts]
@@ -173,7 +175,7 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
         for name in names:
             typed, text = texts[name]
             words = f"  --{typed.replace('_', '-')}"
-            value = {"preset": f"{preset}: {kind.minutes}", "out": "runs/NAME-PRESET"}.get(name, values[name])
+            value = {"preset": f"{preset}: {study_class.minutes}", "out": "runs/NAME-PRESET"}.get(name, values[name])
             value = " ".join(map(str, value)) if isinstance(value, tuple) else value
             value = "" if value in (None, "", False) else f" ({value})"
             room = max(width - 22, 30)
@@ -181,14 +183,14 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
             text = textwrap.shorten(text, max(24, 2 * room - len(value) - 12), placeholder=" ...")
             wrapped = textwrap.wrap(f"{text}{value}", room)
             lines += [f"{words:21} {line}" if line is wrapped[0] else f"{'':21} {line}" for line in wrapped]
-    examples = ["", "Examples:", _examples(prog, kind)] if kind.examples else []
+    examples = ["", "Examples:", _examples(prog, study_class)] if study_class.examples else []
     return "\n".join([*lines, *examples, "", f"{prog} --help-all: all options, in full, and the presets."])
 
 
-def _options(kind: type) -> Iterator[tuple[str, tuple[str, str]]]:
+def _options(study_class: type) -> Iterator[tuple[str, tuple[str, str]]]:
     """The fields of a dataclass, with what is typed and the first sentence of their help. Hidden ones are left out."""
-    hints = get_type_hints(kind, include_extras=True)
-    for parent in reversed(kind.__mro__[:-1]):
+    hints = get_type_hints(study_class, include_extras=True)
+    for parent in reversed(study_class.__mro__[:-1]):
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
         for field, after in pairwise([*tree.body, ast.Pass()]):
             if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):

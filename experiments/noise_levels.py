@@ -113,12 +113,12 @@ class NoiseLevels(ExploringStudy):
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each distribution, weighting and output, which is the first part of its docstring."""
         table = NOISE_DISTRIBUTIONS
-        kinds: dict[str, Any] = {
+        described: dict[str, Any] = {
             name: table[name] for text in self.train_noise if (name := text.partition("(")[0].strip()) in table
         }
-        kinds |= {name: WEIGHTINGS[name] for name in self.weightings}
-        kinds |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
-        return {**super().provenance, "formulas": read_formulas(kinds)}
+        described |= {name: WEIGHTINGS[name] for name in self.weightings}
+        described |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
+        return {**super().provenance, "formulas": read_formulas(described)}
 
     @property
     def notes(self) -> Sequence[str]:
@@ -158,7 +158,7 @@ class NoiseLevels(ExploringStudy):
                     f"{label}, eta {eta:g}", schedule, Euler(eta), training=training, final_denoise=True
                 )  # fmt: skip
 
-    def kind_of(self, setting: Setting) -> str:
+    def role_of(self, setting: Setting) -> str:
         axis, _ = self.trainings()[self.candidate_of(setting)]
         return axis
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from experiments.candidates import Candidates
-from experiments.run.compare import DEFAULT, Chosen, Duel, duel_defaults, duel_fewest
+from experiments.run.compare import DEFAULT, Choice, Duel, duel_defaults, duel_fewest
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Presets
 from reports.schema import AT_LARGEST
 
@@ -49,11 +49,11 @@ class Schedules(Candidates):
         "--schedules karras vp --last-levels 0.01 0.03 0.1 --etas 0 1": "where should the last step to 0 begin?",
     }
 
-    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         """And the chosen of more evaluations against those of the fewest, and of fewer against the largest default."""
         yield from duel_defaults(chosen)
         yield from duel_fewest(chosen)
-        *_, largest = (choice for choice in chosen if choice.kind == DEFAULT)
+        *_, largest = (choice for choice in chosen if choice.role == DEFAULT)
         for choice in chosen:
-            if choice.kind != DEFAULT and choice.advisable and choice.budget != largest.budget:
-                yield Duel(AT_LARGEST, choice.budget, choice.places[0], largest.places[0], choice.kind)
+            if choice.role != DEFAULT and choice.advisable and choice.budget != largest.budget:
+                yield Duel(AT_LARGEST, choice.budget, choice.places[0], largest.places[0], choice.role)

@@ -75,8 +75,8 @@ def list_unused(options: StoreOptions, root: Path, console: Terminal) -> int:
     if not tables:
         raise ValueError(f"out={str(options.out)!r}: it has no result folders, so all would be unused")
     rows = [row for table in tables for row in read_rows(table.parent, "table.csv")]
-    used = {(kind, row.get(column)) for row in rows for kind, column in COLUMNS.items()}
-    stored = [path for kind in COLUMNS for path in sorted((root / kind).glob("*.safetensors"))]
+    used = {(stage, row.get(column)) for row in rows for stage, column in COLUMNS.items()}
+    stored = [path for stage in COLUMNS for path in sorted((root / stage).glob("*.safetensors"))]
     unused = [path for path in stored if (path.parent.name, path.stem) not in used]
     print_sizes({str(path.relative_to(root)): [path] for path in unused}, console)
     size = decimal(sum(path.stat().st_size for path in unused))

@@ -37,7 +37,7 @@ from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.validation import one_of
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
-from experiments.run.grid import Grid, read_level
+from experiments.run.grid import Grid, read_value
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_schedule
 from experiments.run.study import ExploringStudy, Study
@@ -116,7 +116,7 @@ class Vary(Grid):
     """A grid that is typed: each factor is a part of a setting or of the training."""
 
     text = (
-        "Runs every combination of the levels on the same networks: main effects, interactions, and the best "
+        "Runs every combination of the values on the same networks: main effects, interactions, and the best "
         "combination, confirmed on further networks. What is not varied is as in run, with 32 evaluations."
     )
     examples: ClassVar[Mapping[str, str]] = {
@@ -128,49 +128,49 @@ class Vary(Grid):
 
     def check(self) -> None:
         super().check()
-        if networks := [*self.levels.get("network", ())]:
+        if networks := [*self.values.get("network", ())]:
             object.__setattr__(self, "network", networks[0])
 
-    def setting(self, **levels: str) -> Setting:
+    def setting(self, **values: str) -> Setting:
         impossible = list[str]()
-        solver = parse_sampler(levels.get("sampler", "euler(eta=1)"))
-        if "eta" in levels and hasattr(solver, "eta"):
-            solver = replace(solver, eta=read_level("eta", levels["eta"]))  # type: ignore[call-arg]
-        elif "eta" in levels:
+        solver = parse_sampler(values.get("sampler", "euler(eta=1)"))
+        if "eta" in values and hasattr(solver, "eta"):
+            solver = replace(solver, eta=read_value("eta", values["eta"]))  # type: ignore[call-arg]
+        elif "eta" in values:
             impossible.append(f"{solver.name.partition('(')[0]} has no eta")
-        text = levels.get("schedule", "flow(end=0)" if "shift" in levels else "geometric")
+        text = values.get("schedule", "flow(end=0)" if "shift" in values else "geometric")
         name = text.partition("(")[0].strip()
-        if "shift" in levels and "shift" in signature(SCHEDULES[one_of("schedule", name, SCHEDULES)]).parameters:
-            text = _add_parameter(text, "shift", levels["shift"])
-        elif "shift" in levels:
+        if "shift" in values and "shift" in signature(SCHEDULES[one_of("schedule", name, SCHEDULES)]).parameters:
+            text = _add_parameter(text, "shift", values["shift"])
+        elif "shift" in values:
             impossible.append(f"{name} has no shift")
-        ends = {name: read_level(name, levels[name]) for name in ("sigma_max", "sigma_min") if name in levels}
+        ends = {name: read_value(name, values[name]) for name in ("sigma_max", "sigma_min") if name in values}
         if ends and name in OWN_ENDS:
             impossible.append(f"{name} sets its own ends")
-        budget = read_level("evaluations", levels.get("evaluations", "32"), int)
+        budget = read_value("evaluations", values.get("evaluations", "32"), int)
         schedule, final = read_schedule(text, budget, self.data_std, **ends)
-        final = final or read_level("final_denoise", levels.get("final_denoise", "false"), bool)
-        ready = levels.get("network", "") if is_pretrained(self.network) else ""
+        final = final or read_value("final_denoise", values.get("final_denoise", "false"), bool)
+        ready = values.get("network", "") if is_pretrained(self.network) else ""
         return Setting(
-            "", schedule.within(budget - final, solver), solver, training=self.training(levels), final_denoise=final,
+            "", schedule.within(budget - final, solver), solver, training=self.training(values), final_denoise=final,
             network=ready or None, impossible="; ".join(impossible),
         )  # fmt: skip
 
-    def training(self, levels: Mapping[str, str]) -> dict[str, Any]:
+    def training(self, values: Mapping[str, str]) -> dict[str, Any]:
         """Returns the fields of `Trained` that are special in the training of a combination."""
         training: dict[str, Any] = {}
-        if "recipe" in levels:
+        if "recipe" in values:
             from experiments.run.networks import RECIPES, Trained
 
             training = {name: getattr(Trained(), name) for name in RECIPES["fast"]}
-            training |= RECIPES[one_of("recipe", levels["recipe"], RECIPES)]
-        if "network" in levels and not is_pretrained(self.network):
-            training["network"] = levels["network"]
-        for factor in levels.keys() & TRAINING_FACTORS:
-            name, kind = TRAINING_FACTORS[factor]
-            training[name] = read_level(factor, levels[factor], kind)
-        if "train_shift" in levels:
-            training["noise"] = _add_parameter(levels.get("train_noise", "sd3"), "shift", levels["train_shift"])
+            training |= RECIPES[one_of("recipe", values["recipe"], RECIPES)]
+        if "network" in values and not is_pretrained(self.network):
+            training["network"] = values["network"]
+        for factor in values.keys() & TRAINING_FACTORS:
+            name, value_class = TRAINING_FACTORS[factor]
+            training[name] = read_value(factor, values[factor], value_class)
+        if "train_shift" in values:
+            training["noise"] = _add_parameter(values.get("train_noise", "sd3"), "shift", values["train_shift"])
         if isinstance(training.get("noise"), str):
             training["noise"] = parse_noise(training["noise"], self.data_std)
         return training
@@ -193,11 +193,8 @@ def read_study(path: Path) -> type[Study]:
     import_module("experiments.run.networks")  # so that its tables are known as we ship them, before FILE changes them
     with user_code_errors(subject, ValueError, file=path):
         module = import_own(path)
-    studies = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Study) and kind.__module__ == OWN and not kind.__subclasses__()
-    ]
+    classes = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == OWN]
+    studies = [one for one in classes if issubclass(one, Study) and not one.__subclasses__()]
     if len(studies) != 1:
         count = f"{len(studies)} studies" if studies else "no class of the kind `class Mine(Study)`"
         raise ValueError(f"{subject}: it has {count}; one is needed; see {program_name()} sweep --help")
@@ -210,7 +207,7 @@ def read_study(path: Path) -> type[Study]:
         raise ValueError(f"{subject}: {min(common)} is an option of all experiments; give the field another name")
     if unknown := study.presets.keys() - Study.presets.keys():
         raise ValueError(f"{subject}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
-    base = next(kind for kind in (Grid, ExploringStudy, Study) if issubclass(study, kind))
+    base = next(study_class for study_class in (Grid, ExploringStudy, Study) if issubclass(study, study_class))
     if base is Study and "explore" in vars(study):
         raise ValueError(
             f"{subject}: class {study.__name__} has explore(): write class {study.__name__}(ExploringStudy)"

@@ -21,7 +21,7 @@ import tyro
 
 from diffusion_core.validation import check_range
 from experiments.candidates import Candidates, Point, has_own_ends, join_call, split_call
-from experiments.run.compare import Chosen, Duel, duel_defaults
+from experiments.run.compare import Choice, Duel, duel_defaults
 from experiments.run.options import option_help
 from experiments.run.setting import Setting, read_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Notify, Presets
@@ -166,7 +166,7 @@ class Tune(Candidates):
         solver = setting.sampler.below(self.span[1], sigmas)
         return replace(setting, sampler=solver, impossible=unknown_levels(solver, sigmas, self.span))
 
-    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         """The chosen ones against what is used today."""
         return duel_defaults(chosen)
 

@@ -15,7 +15,8 @@ from experiments.run.compare import (
     CONTROL,
     DEFAULT,
     EXPLORE,
-    Chosen,
+    Choice,
+    Choices,
     Comparison,
     Contrast,
     Place,
@@ -42,7 +43,7 @@ class Candidate:
     """
 
     name: str
-    kind: str
+    role: str
     budget: int | None
     settings: tuple[str, ...]
     sides: tuple[Side, ...]
@@ -56,23 +57,21 @@ class Candidate:
         return mean(side.score for side in self.sides) if self.sides else 0.0
 
 
-def choose(
-    study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]
-) -> tuple[list[Row], list[Chosen]]:
-    """The rows of choices.csv, and what is chosen by `RULE` for each number of evaluations and kind.
+def choose(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]) -> Choices:
+    """The rows of choices.csv, and what is chosen by `RULE` for each number of evaluations and role.
 
     Args:
         settings: the possible ones of `explore()`.
         sides: those that ran on all explorers. Without a default there is no choice at its number of evaluations. A
-            candidate that is the only one of its kind needs no side; without any sides the first ones are chosen.
+            candidate that is the only one of its role needs no side; without any sides the first ones are chosen.
     """
     candidates = list_candidates(study, settings, sides)
-    chosen = list[Chosen]()
+    chosen = list[Choice]()
     reasons: dict[tuple[str, int | None], list[str]] = {}
 
-    def take(candidate: Candidate, budget: int | None, kind: str, reason: str, advisable: bool = True) -> None:
+    def take(candidate: Candidate, budget: int | None, role: str, reason: str, advisable: bool = True) -> None:
         score = candidate.score if candidate.sides else None
-        chosen.append(Chosen(budget, kind, candidate.name, candidate.budget, candidate.settings, advisable, score))
+        chosen.append(Choice(budget, role, candidate.name, candidate.budget, candidate.settings, advisable, score))
         reasons.setdefault((candidate.name, candidate.budget), []).append(reason)
 
     budgets = dict.fromkeys(setting.budget for setting in settings)
@@ -82,13 +81,13 @@ def choose(
         if sides and not default.sides and not all(c in alone or c is default for c in candidates):
             continue
         take(default, budget, DEFAULT, DEFAULT)
-        for kind in dict.fromkeys(candidate.kind for candidate in candidates if candidate.kind != DEFAULT):
-            allowed = [c for c in candidates if c.kind == kind and _is_allowed(study, c, budget)]
+        for role in dict.fromkeys(candidate.role for candidate in candidates if candidate.role != DEFAULT):
+            allowed = [c for c in candidates if c.role == role and _is_allowed(study, c, budget)]
             pool = [c for c in allowed if c.sides or c in alone or not sides]
-            within = f" within {budget} evaluations" if study.within else ""
+            limit = f" within {budget} evaluations" if study.within else ""
             for candidate, reason, advisable in pick(pool, study.finalists):
-                take(candidate, budget, kind, reason + within, advisable or candidate.is_training)
-    return [*_rows(study, candidates, reasons)], chosen
+                take(candidate, budget, role, reason + limit, advisable or candidate.is_training)
+    return Choices([*_rows(study, candidates, reasons)], chosen)
 
 
 def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]:
@@ -110,7 +109,7 @@ def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]
 def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]) -> list[Candidate]:
     """Groups the settings into candidates, in the order of `explore()`.
 
-    The first at each number of evaluations gets the kind of the default, unless fewer evaluations compete too
+    The first at each number of evaluations gets the role of the default, unless fewer evaluations compete too
     (`study.within`). A candidate has sides only if all its settings ran on all explorers.
     """
     by_name: dict[tuple[str, int | None], list[Setting]] = {}
@@ -123,14 +122,14 @@ def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: M
         labels = tuple(setting.label for setting in members)
         noisy = _is_noisy(ran)
         is_default = not study.within and all(candidate.budget != budget for candidate in candidates)
-        kind = DEFAULT if is_default else study.kind_of(members[0])
+        role = DEFAULT if is_default else study.role_of(members[0])
         of_setting = (members[0].draw, noisy, bool(members[0].training))
-        candidates.append(Candidate(name, kind, budget, labels, ran, order, *of_setting))
+        candidates.append(Candidate(name, role, budget, labels, ran, order, *of_setting))
     return candidates
 
 
 def settings_to_explore(study: ExploringStudy, settings: Sequence[Setting]) -> list[Setting]:
-    """The settings without those that are chosen whatever they score, since nothing else is of their kind.
+    """The settings without those that are chosen whatever they score, since nothing else is of their role.
 
     If explorers compare too, as in a grid, all of them.
     """
@@ -149,13 +148,13 @@ def _places(candidate: Candidate) -> list[Place]:
 
 
 def _alone(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates, besides the default, that are the only ones of their kind and number of evaluations."""
+    """The candidates, besides the default, that are the only ones of their role and number of evaluations."""
     defaults = {candidate.budget: candidate for candidate in reversed(candidates)}
-    kinds: dict[tuple[int | None, str], list[Candidate]] = {}
+    roles: dict[tuple[int | None, str], list[Candidate]] = {}
     for candidate in candidates:
         if candidate is not defaults[candidate.budget]:
-            kinds.setdefault((candidate.budget, candidate.kind), []).append(candidate)
-    return [members[0] for members in kinds.values() if len(members) == 1]
+            roles.setdefault((candidate.budget, candidate.role), []).append(candidate)
+    return [members[0] for members in roles.values() if len(members) == 1]
 
 
 def _is_allowed(study: ExploringStudy, candidate: Candidate, budget: int | None) -> bool:
@@ -167,24 +166,24 @@ def _is_allowed(study: ExploringStudy, candidate: Candidate, budget: int | None)
 def _is_noisy(sides: Sequence[Side]) -> bool:
     from experiments.distances.intervals import too_noisy  # it needs numpy
 
-    levels = [level for side in sides for level in side.noise_levels]
-    return bool(levels) and too_noisy(levels, tested=False)
+    shares = [share for side in sides for share in side.visible_noise]
+    return bool(shares) and too_noisy(shares, tested=False)
 
 
 def _rows(
     study: ExploringStudy, candidates: Sequence[Candidate], reasons: Mapping[tuple[str, int | None], Sequence[str]]
 ) -> Iterator[Row]:
-    """Rows of choices.csv, the lowest of each kind first."""
-    by_kind: dict[tuple[int | None, str], list[Candidate]] = {}
+    """Rows of choices.csv, the lowest of each role first."""
+    by_role: dict[tuple[int | None, str], list[Candidate]] = {}
     for candidate in candidates:
-        by_kind.setdefault((candidate.budget, candidate.kind), []).append(candidate)
-    for (budget, kind), members in by_kind.items():
+        by_role.setdefault((candidate.budget, candidate.role), []).append(candidate)
+    for (budget, role), members in by_role.items():
         ranked = sorted(members, key=lambda candidate: (not candidate.sides, candidate.score, candidate.order))
         for rank, candidate in enumerate(ranked, 1):
             why = reasons.get((candidate.name, budget), ())
             if not candidate.sides and not why:  # it failed, or the time was up
                 continue
-            row: Row = {"section": EXPLORE, "budget": budget, "kind": kind, "setting": candidate.name}
+            row: Row = {"section": EXPLORE, "budget": budget, "kind": role, "setting": candidate.name}
             row |= {"chosen": bool(why), "reason": "; ".join(why), "barred": candidate.noisy}
             yield row | (_measured(candidate) | {"rank": rank} if candidate.sides else {})
 
@@ -193,10 +192,10 @@ def _measured(candidate: Candidate) -> Row:
     """Returns the columns of choices.csv on the explorers' samples."""
     rows = [row for side in candidate.sides for row in side.rows.values()]
     seeds = dict.fromkeys(str(row["train_seed"]) for row in rows)
-    levels = [row["visible_noise"] for row in rows if row.get("visible_noise") is not None]
+    noise = [row["visible_noise"] for row in rows if row.get("visible_noise") is not None]
     first = rows[0]
     return {
-        "nfe": first["nfe"], PRIMARY_METRIC: candidate.score, "visible_noise": mean(levels) if levels else None,
+        "nfe": first["nfe"], PRIMARY_METRIC: candidate.score, "visible_noise": mean(noise) if noise else None,
         "networks": len(seeds), "n": first["n_samples"], "seeds": " ".join(seeds), "draw": candidate.draw,
     } | {name: first.get(name) for name in ("data", "network", "features", "images_seen")}  # fmt: skip
 
@@ -210,7 +209,7 @@ def explored(study: ExploringStudy) -> list[Setting]:
     return [replace(setting, **size) for setting in study.explore()]
 
 
-def confirmed(study: ExploringStudy, chosen: Sequence[Chosen], with_control: bool) -> list[Setting]:
+def confirmed(study: ExploringStudy, chosen: Sequence[Choice], with_control: bool) -> list[Setting]:
     """Lists the settings of confirmers, each once; `with_control`: and the default of the last question once more.
 
     ValueError if `study` has no such setting.
@@ -223,12 +222,12 @@ def confirmed(study: ExploringStudy, chosen: Sequence[Chosen], with_control: boo
         if setting is None:
             raise ValueError(f"choices: {label!r} was chosen, but it is not among the settings of this study")
         settings.append(replace(setting, **size, draw=setting.draw + (0 if study.trains else OTHER_NOISE)))
-    defaults = [choice for choice in chosen if choice.kind == DEFAULT]
+    defaults = [choice for choice in chosen if choice.role == DEFAULT]
     of_default = [s for s in settings if defaults and (s.label, s.budget) == defaults[-1].places[0]]
     return [*settings, *(setting.again(bool(setting.training)) for setting in of_default if with_control)]
 
 
-def compare_all(study: Study, chosen: Sequence[Chosen], of: SidesBySection) -> Iterator[Comparison]:
+def compare_all(study: Study, chosen: Sequence[Choice], of: SidesBySection) -> Iterator[Comparison]:
     """Yields the study's own comparisons, those of explorers, those of confirmers, and those of the A/A control.
 
     `Study.compare` gets no section of explorers, confirmers or the control. The control is added unless another
@@ -241,7 +240,7 @@ def compare_all(study: Study, chosen: Sequence[Chosen], of: SidesBySection) -> I
     for duel in study.duels(chosen) if chosen else ():  # type: ignore[attr-defined]  # then it explores
         a, b = (of.get((CONFIRM, budget), {}).get(label) for label, budget in (duel.a, duel.b))
         if a and b:
-            comparisons.append(Contrast(duel.kind, a, b, duel.budget, duel.choice, duel.advisable))
+            comparisons.append(Contrast(duel.kind, a, b, duel.budget, duel.role, duel.advisable))
     yield from comparisons
     if not any(isinstance(comparison, Contrast) and comparison.kind == CONTROL for comparison in comparisons):
         yield from controls(of)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.data.load import resolve
-from experiments.run.compare import CONTROL, DEFAULT, RULE, Chosen, Row
+from experiments.run.compare import CONTROL, DEFAULT, RULE, Choice, Choices, Row
 from experiments.run.machine import code_version
 from experiments.run.study import ExploringStudy, check_seeds
 from experiments.user.json_io import read_json, write_json
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 FILE = "choices.json"
 
 
-def write_choices(
-    folder: Path, study: ExploringStudy, results: "RunResults", rows: Sequence[Row], chosen: Sequence[Chosen]
-) -> str:
+def write_choices(folder: Path, study: ExploringStudy, results: "RunResults", choices: Choices) -> str:
     """Writes choices.json, unless it says the same of the same scores. Returns a note if another choice stood there."""
+    chosen = choices.chosen
     ran = [row for row in results.rows.values() if row["status"] == "ok"]
     scores = sorted(row["run_id"] for row in ran)
     path = folder / FILE
@@ -39,8 +38,8 @@ def write_choices(
     content |= {"recipe": study.recipe if study.trains else None}
     content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
     content |= {
-        "chosen": [asdict(choice) for choice in chosen],
-        "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1],
+        "chosen": [_rename(asdict(choice), "role", "kind") for choice in chosen],
+        "rows": [row for row in choices.rows if row["chosen"] or row.get("rank") == 1],
     }
     content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
     if points := getattr(study, "points", None):
@@ -49,8 +48,13 @@ def write_choices(
     return note
 
 
-def read_chosen(content: Mapping[str, Any]) -> list[Chosen]:
-    return [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content.get("chosen", ())]
+def read_chosen(content: Mapping[str, Any]) -> list[Choice]:
+    written = (_rename(choice, "kind", "role") for choice in content.get("chosen", ()))
+    return [Choice(**choice | {"settings": tuple(choice["settings"])}) for choice in written]
+
+
+def _rename(row: Mapping[str, Any], name: str, new: str) -> Row:
+    return {new if key == name else key: value for key, value in row.items()}
 
 
 def mark_control(folder: Path, rows: Iterable[Row]) -> None:
@@ -61,10 +65,8 @@ def mark_control(folder: Path, rows: Iterable[Row]) -> None:
         write_json(path, read_json(path) | {"control": verdict})
 
 
-def read_choices(
-    path: Path, study: ExploringStudy, network: str, features: str
-) -> tuple[list[Row], list[Chosen], list[str], list[str]]:
-    """The chosen rows and settings of a choices.json, notes and caveats.
+def read_choices(path: Path, study: ExploringStudy, network: str, features: str) -> Choices:
+    """Reads the chosen settings of a choices.json, with their rows.
 
     `network`, `features`: as rows name the study's. ValueError for a file of something else, or a choice that does not
     suit the study.
@@ -83,22 +85,22 @@ def read_choices(
     if lacking := [budget for budget in budgets if budget not in known]:
         raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, known))}")
     chosen = [choice for choice in every if choice.budget in budgets]
-    kinds = {choice.kind for choice in chosen}
-    if lacking_kinds := [kind for kind in study.kinds if kind not in kinds]:
-        raise ValueError(f"{name}: it has no kinds {' and '.join(lacking_kinds)}; a run of {study.page} writes it")
-    for choice in chosen if study.kinds else ():
+    roles = {choice.role for choice in chosen}
+    if lacking_roles := [role for role in study.roles if role not in roles]:
+        raise ValueError(f"{name}: it has no kinds {' and '.join(lacking_roles)}; a run of {study.page} writes it")
+    for choice in chosen if study.roles else ():
         for place in choice.places:
             setting = study.find(place)
-            if setting and choice.kind != DEFAULT and study.kind_of(setting) != choice.kind:
-                raise ValueError(f"{name}: {place[0]!r} is not {choice.kind}")
+            if setting and choice.role != DEFAULT and study.role_of(setting) != choice.role:
+                raise ValueError(f"{name}: {place[0]!r} is not {choice.role}")
     notes = [f"chosen beforehand, on other {'networks' if study.trains else 'noise'}: {path.name}"]
     if study.trains and content["images_seen"] != study.train_images:
         notes.append(f"chosen on networks of {content['images_seen']:,} training images, not {study.train_images:,}")
     caveats = [] if content["rule"] == RULE else [f"Chosen by another rule than today's: {content['rule']}."]
-    return content["rows"], chosen, notes, caveats
+    return Choices(content["rows"], chosen, notes, caveats)
 
 
-def _check_marked(name: str, content: Mapping[str, Any], chosen: Sequence[Chosen]) -> None:
+def _check_marked(name: str, content: Mapping[str, Any], chosen: Sequence[Choice]) -> None:
     """Raises ValueError if a choice contradicts the rows of its own file."""
     marked = {(row["setting"], row["budget"]) for row in content["rows"] if row["chosen"]}
     for choice in chosen:

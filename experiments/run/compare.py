@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from reports.schema import CHALLENGER as CHALLENGER
 from reports.schema import CONFIRM as CONFIRM
@@ -58,10 +58,10 @@ class Side:
         return 0 < len(self.rows) == self.planned
 
     @property
-    def noise_levels(self) -> list[float]:
+    def visible_noise(self) -> list[float]:
         """Its visible noise on each network, where it was measured."""
-        levels = (row.get("visible_noise") for row in self.rows.values())
-        return [level for level in levels if level is not None]
+        noise = (row.get("visible_noise") for row in self.rows.values())
+        return [share for share in noise if share is not None]
 
 
 SidesBySection = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (section, budget) -> label -> side
@@ -73,7 +73,7 @@ class Contrast:
 
     Args:
         budget: network evaluations that the question allows; None for those of the section of a.
-        choice: for what explorers chose a: a kind of setting, such as "with fresh noise"; "" if they did not.
+        role: for which explorers chose a, such as "with fresh noise"; "" if they did not.
         advisable: whether a may be recommended if it is better.
     """
 
@@ -81,7 +81,7 @@ class Contrast:
     a: Side
     b: Side
     budget: int | None = None
-    choice: str = ""
+    role: str = ""
     advisable: bool = False
 
     @property
@@ -98,10 +98,10 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect of a level of one factor, or how much larger that effect is at a level of a second one.
+    """The effect of a value of one factor, or how much larger that effect is at a value of a second one.
 
     Args:
-        names: factor, level, against; then factor_b, level_b, against_b of an interaction.
+        names: factor, value, against; then factor_b, value_b, against_b of an interaction.
         combinations: the cells of each combination of the other factors: (a, a0), or (a b, a0 b0, a0 b, a b0). The
             first half is added, the second subtracted.
     """
@@ -115,19 +115,19 @@ class Effect:
         """The columns of effects.csv that say which effect it is."""
         names = ("factor_a", "level_a", "against_a", "factor_b", "level_b", "against_b")
         kind = "interaction" if len(self.names) > 3 else "main"
-        given = dict(zip(names, self.names, strict=False))
-        return {"kind": kind, **dict.fromkeys(names), **given, "n_cells": len(self.combinations), "cost": self.cost}
+        named = dict.fromkeys(names) | dict(zip(names, self.names, strict=False))
+        return {"kind": kind, **named, "n_cells": len(self.combinations), "cost": self.cost}
 
     @property
     def cost(self) -> float | None:
-        """Evaluations at the level of a main effect, as a multiple of those at the baseline."""
+        """Evaluations at the value of a main effect, as a multiple of those at the baseline."""
         if len(self.names) > 3:
             return None
-        level, first = (
+        at_value, first = (
             sum(row["nfe"] for side in sides for row in side.rows.values())
             for sides in zip(*self.combinations, strict=True)
         )
-        return float(level / first)
+        return float(at_value / first)
 
     @property
     def sides(self) -> Sequence[Side]:
@@ -168,8 +168,8 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The choice of explorers for a question: a candidate of one kind, with at most `budget` evaluations.
+class Choice:
+    """The choice of explorers for a question: a candidate of one role, with at most `budget` evaluations.
 
     Args:
         settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
@@ -178,7 +178,7 @@ class Chosen:
     """
 
     budget: int | None
-    kind: str
+    role: str
     candidate: str
     explored_at: int | None
     settings: tuple[str, ...]
@@ -190,35 +190,44 @@ class Chosen:
         return [(label, self.explored_at) for label in self.settings]
 
 
+class Choices(NamedTuple):
+    """All that explorers chose, the rows of choices.csv, and for what an earlier run chose, notes and caveats on it."""
+
+    rows: Sequence[Row] = ()
+    chosen: Sequence[Choice] = ()
+    notes: Sequence[str] = ()
+    caveats: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Duel:
-    """A comparison that confirmers make: a against b, `budget` evaluations being allowed. `kind`: of contrast."""
+    """A comparison that confirmers make: a against b, `budget` evaluations being allowed."""
 
     kind: str
     budget: int | None
     a: Place
     b: Place
-    choice: str
+    role: str
     advisable: bool = False
 
 
-def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
+def duel_defaults(chosen: Sequence[Choice]) -> Iterator[Duel]:
     """Each chosen setting against the default of its number of evaluations."""
-    defaults = {choice.budget: choice for choice in chosen if choice.kind == DEFAULT}
+    defaults = {choice.budget: choice for choice in chosen if choice.role == DEFAULT}
     for choice in chosen:
-        if choice.kind != DEFAULT and choice.budget in defaults:
+        if choice.role != DEFAULT and choice.budget in defaults:
             for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
-                yield Duel(CONFIRM, choice.budget, a, b, choice.kind, choice.advisable)
+                yield Duel(CONFIRM, choice.budget, a, b, choice.role, choice.advisable)
 
 
-def duel_fewest(chosen: Sequence[Chosen]) -> Iterator[Duel]:
+def duel_fewest(chosen: Sequence[Choice]) -> Iterator[Duel]:
     """Of each number of evaluations the lowest that takes more than the fewest, against those of the fewest.
 
     Only what may be advised: is it worth its price?
     """
-    by_budget: dict[int, list[Chosen]] = {}
+    by_budget: dict[int, list[Choice]] = {}
     for choice in chosen:
-        if choice.budget is not None and choice.advisable and choice.kind != DEFAULT:
+        if choice.budget is not None and choice.advisable and choice.role != DEFAULT:
             by_budget.setdefault(choice.budget, []).append(choice)
     fewest, *larger = sorted(by_budget) or [0]
     compared = set[Place]()
@@ -227,7 +236,7 @@ def duel_fewest(chosen: Sequence[Chosen]) -> Iterator[Duel]:
         lowest = min(dearer, key=lambda choice: choice.score or 0.0, default=None)
         if lowest and lowest.places[0] not in compared:
             for choice in by_budget[fewest]:
-                yield Duel(MORE, budget, lowest.places[0], choice.places[0], lowest.kind)
+                yield Duel(MORE, budget, lowest.places[0], choice.places[0], lowest.role)
             compared.add(lowest.places[0])
 
 

@@ -227,22 +227,22 @@ def recommend(comparisons: Sequence[Comparison], verdicts: Verdicts) -> set[int]
             continue
         blocker, estimate = verdicts.known[id(comparison)]
         if not blocker and verdict(estimate) == BETTER and not _noise(comparison)["more_noise"]:
-            question = (comparison.kind, comparison.budget, comparison.choice, comparison.b.name)
+            question = (comparison.kind, comparison.budget, comparison.role, comparison.b.name)
             questions.setdefault(question, []).append(comparison)
     return {id(min(contrasts, key=lambda contrast: contrast.a.score)) for contrasts in questions.values()}
 
 
 def _noise(contrast: Contrast) -> Row:
     """The visible noise of both sides, and whether it is above the limit; None where it was not measured."""
-    levels = [side.noise_levels for side in contrast.sides]
-    if min(map(len, levels)) < len(contrast.seeds):
+    shares = [side.visible_noise for side in contrast.sides]
+    if min(map(len, shares)) < len(contrast.seeds):
         return dict.fromkeys(("visible_noise_a", "visible_noise_b", "more_noise", "noisy_b"))
-    a, b = (float(np.mean(of_side)) for of_side in levels)
+    a, b = (float(np.mean(of_side)) for of_side in shares)
     return {
         "visible_noise_a": a,
         "visible_noise_b": b,
-        "more_noise": too_noisy(levels[0]),
-        "noisy_b": too_noisy(levels[1]),
+        "more_noise": too_noisy(shares[0]),
+        "noisy_b": too_noisy(shares[1]),
     }
 
 
@@ -332,7 +332,7 @@ def _shared(contrast: Contrast) -> Row:
     a, b = contrast.sides
     first, other = rows = [side.rows[contrast.seeds[0]] for side in contrast.sides]
     out: Row = {"kind": contrast.kind, "n_planned": a.planned, "section": a.section, "a": a.label, "b": b.label}
-    out |= {"budget": a.budget if contrast.budget is None else contrast.budget, "choice": contrast.choice or None}
+    out |= {"budget": a.budget if contrast.budget is None else contrast.budget, "choice": contrast.role or None}
     for side, row in zip("ab", rows, strict=True):
         out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
     out |= {name: first.get(name) for name in ONE}

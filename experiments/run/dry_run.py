@@ -39,12 +39,12 @@ def print_plan(runs: Sequence[Run], cache: Cache, workers: int, notify: Callable
     out = dict[str, Any]()
     notify(f"{len(runs)} runs; store: {cache.root}")
     notify(f"{'':12}{'all':>8}{'done':>8}{'left':>8}")
-    for kind, paths in needed.items():
+    for stage, paths in needed.items():
         if paths:
-            left = len(missing[kind])
-            notify(f"{kind:12}{len(paths):8,}{len(paths) - left:8,}{left:8,}")
-            out[kind] = {"unique": len(paths), "left": left}
-    costs = {work: sum(missing[kind].values()) for work, kind in (("training", "networks"), ("sampling", "samples"))}
+            left = len(missing[stage])
+            notify(f"{stage:12}{len(paths):8,}{len(paths) - left:8,}{left:8,}")
+            out[stage] = {"unique": len(paths), "left": left}
+    costs = {work: sum(missing[stage].values()) for work, stage in (("training", "networks"), ("sampling", "samples"))}
     cost = sum(costs.values())
     seconds = None
     text = f"about {cost:,.0f} network evaluations, one training image counted as {TRAIN_COST:g}"

@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from experiments.run.compare import (
     CONTROL,
     DEFAULT,
     EXPLORE,
-    Chosen,
+    Choices,
     Comparison,
     Contrast,
     Row,
@@ -43,6 +43,7 @@ from experiments.user.imports import errors_in
 
 FIRST = 0.6  # of the time limit: after it nothing is explored, so that the confirmation has the rest
 NO_CONTROL = "The A/A test was not run, so nothing shows whether equal settings come out equal."
+NOTHING_CHOSEN = Choices()
 SOON = 20.0  # seconds between lines that say what a network has scored
 
 
@@ -90,6 +91,31 @@ def run_study(
     return _Command(study, options, out, began or time.time()).run()
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The runs that are known beforehand, and what is chosen: by an earlier run, or since it has no competitor."""
+
+    planner: Planner
+    runs: Sequence[Run]
+    candidates: Sequence[Setting] = ()  # the possible settings of `explore()`
+    choices: Choices = NOTHING_CHOSEN
+
+    def confirm(self, choices: Choices, earlier: Sequence[Run]) -> list[Run]:
+        """The runs of confirmers, and of their control, if the settings that are fixed beforehand have none."""
+        study = self.planner.study
+        if not choices.chosen or not isinstance(study, ExploringStudy):
+            return []
+        with_control = all(run.setting.section != CONTROL for run in earlier)
+        return self.planner.plan(choice.confirmed(study, choices.chosen, with_control), earlier)
+
+    def guess_confirmation(self) -> list[Run]:
+        """Runs that cost what the confirmation will, if it is still to be chosen: as if the first settings were."""
+        study = self.planner.study
+        if not isinstance(study, ExploringStudy) or self.choices.chosen:
+            return []
+        return self.confirm(choice.choose(study, self.candidates, {}), self.runs)
+
+
 @dataclass
 class _Command:
     study: Study
@@ -97,11 +123,7 @@ class _Command:
     out: Path
     began: float
     console: Terminal = field(default_factory=Terminal)
-    notes: list[str] = field(default_factory=list)
-    caveats: list[str] = field(default_factory=list)
-    chosen: list[Chosen] = field(default_factory=list)  # what explorers chose, in this run or before it
-    choice_rows: list[Row] = field(default_factory=list)  # of choices.csv
-    candidates: list[Setting] = field(default_factory=list)  # the possible settings of `explore()`
+    notes: list[str] = field(default_factory=list)  # for the report, in the order in which they arise
 
     def __post_init__(self) -> None:
         options = self.options
@@ -113,8 +135,9 @@ class _Command:
             self.runner.cluster = partial(run_on_ray, options.ray_address, options.gpus_per_run or 1.0)
 
     def run(self) -> StudyResult:
-        planner, planned = self.plan()
-        runs = filter_runs(planned, self.options.only) if self.options.only else planned
+        plan = self.plan()
+        only = self.options.only
+        runs = filter_runs(plan.runs, only) if only else plan.runs
         if all(run.impossible for run in runs):
             raise ValueError(
                 runs[0].impossible if runs else "settings: there are none, or none to compare with the first"
@@ -122,97 +145,83 @@ class _Command:
         if text := impossible_note(runs):
             self.console.print(f"note: {text}", style="yellow")
         if self.options.dry_run:
-            return self.print_plan(planner, runs)
+            return self.print_plan(plan, runs)
         if self.options.fresh:
             self.cache.start_fresh()
         with result_folder.lock_folder(self.out):
-            self.check_setup(planner, runs, len(planned))
+            self.notes += plan.choices.notes
+            self.check_setup(plan.planner, runs, len(plan.runs))
             self.runner.logs = logs = self.out / "logs"
             logs.mkdir(exist_ok=True)
             for log in logs.glob("*.log"):  # of an earlier run
                 log.unlink()
-            results, execution = self.execute(planner, runs)
+            results, execution, choices = self.execute(plan, runs)
             page = None
             if execution.interrupted:
                 result_folder.write_tables(self.out, {"table.csv": results.rows.values()})
             else:
-                page = self.write(results, execution, planned if self.options.only else ())
+                page = self.write(results, execution, choices, plan.runs if only else ())
             result = StudyResult(self.out, [*results.rows.values()], page, results.failed, execution.interrupted)
             self.print_result(result, len(results.runs), execution.evaluations)
         if execution.interrupted:
             raise KeyboardInterrupt
         return result
 
-    def plan(self) -> tuple[Planner, list[Run]]:
-        """The runs that are known beforehand, whatever part is asked for: without what is still to be chosen."""
+    def plan(self) -> Plan:
+        """Plans what is known beforehand, whatever part is asked for: not what is still to be chosen."""
         with status_line(self.console, lambda: "loading data, features and networks"):
             fixed = collect_settings(self.study)
             planner = Planner.of(self.study, self.options, self.cache, self.console.print)
-            planned = self.plan_runs(planner, fixed)
-            compiled = planner.compiled_if_long([*planned, *self.guess_confirmation(planner, planned)])
+            plan = self.plan_runs(planner, fixed)
+            guessed = [] if self.options.only else plan.guess_confirmation()
+            compiled = planner.compiled_if_long([*plan.runs, *guessed])
             if compiled is not planner:
-                planner = compiled
-                planned = self.plan_runs(planner, fixed)
-            check_comparisons(self.study, planned)
-        return planner, planned
+                plan = self.plan_runs(compiled, fixed)
+            check_comparisons(self.study, plan.runs)
+        return plan
 
-    def plan_runs(self, planner: Planner, fixed: Sequence[Setting]) -> list[Run]:
+    def plan_runs(self, planner: Planner, fixed: Sequence[Setting]) -> Plan:
         """The runs of fixed settings; of what is explored, without what needs no exploring; of what was chosen before.
 
         With --only, what an earlier run of this command chose counts too.
         """
         study = self.study
         if not isinstance(study, ExploringStudy):
-            return planner.plan(fixed)
+            return Plan(planner, planner.plan(fixed))
+        only = self.options.only
         path = study.given_choices
+        plan = Plan(planner, ())
         if path is None:
             with errors_in(type(study), "explore()"):
                 to_explore = choice.explored(study)
             explored = planner.plan(to_explore)
-            self.candidates = [*dict.fromkeys(run.setting for run in explored if not run.impossible)]
-            needed = choice.settings_to_explore(study, self.candidates)
+            candidates = [*dict.fromkeys(run.setting for run in explored if not run.impossible)]
+            needed = choice.settings_to_explore(study, candidates)
             fixed = [*fixed, *dict.fromkeys(run.setting for run in explored if run.impossible or run.setting in needed)]
-            if not needed:
-                self.choice_rows, self.chosen = choice.choose(study, self.candidates, {})
-            elif self.options.only and (self.out / choices_file.FILE).is_file():
+            plan = Plan(planner, (), candidates, NOTHING_CHOSEN if needed else choice.choose(study, candidates, {}))
+            if needed and only and (self.out / choices_file.FILE).is_file():
                 path = self.out / choices_file.FILE
         if path is not None:
             names = planner.network.row()["network"], planner.reference.features
-            self.choice_rows, self.chosen, notes, self.caveats = choices_file.read_choices(path, study, *names)
-            self.notes = [note for note in self.notes if note not in notes] + notes
-        elif not self.chosen and f"section={CONFIRM}" in self.options.only:
+            plan = replace(plan, choices=choices_file.read_choices(path, study, *names))
+        elif not plan.choices.chosen and f"section={CONFIRM}" in only:
             rule = "nothing was chosen yet; run it without --only, or give --choices FILE"
             raise ValueError(f"only='section={CONFIRM}': {rule}")
         runs = planner.plan(fixed)
-        return [*runs, *self.plan_confirmation(planner, self.chosen, runs)]
+        return replace(plan, runs=[*runs, *plan.confirm(plan.choices, runs)])
 
-    def plan_confirmation(self, planner: Planner, chosen: Sequence[Chosen], earlier: Sequence[Run]) -> list[Run]:
-        """Plans the runs of confirmers, and of their control, if the settings that are fixed beforehand have none."""
-        study = self.study
-        if not chosen or not isinstance(study, ExploringStudy):
-            return []
-        with_control = all(run.setting.section != CONTROL for run in earlier)
-        return planner.plan(choice.confirmed(study, chosen, with_control), earlier)
-
-    def guess_confirmation(self, planner: Planner, planned: Sequence[Run]) -> list[Run]:
-        """Runs that cost what the confirmation will, if it is still to be chosen: as if the first settings were."""
-        study = self.study
-        if not isinstance(study, ExploringStudy) or self.chosen or self.options.only:
-            return []
-        return self.plan_confirmation(planner, choice.choose(study, self.candidates, {})[1], planned)
-
-    def print_plan(self, planner: Planner, runs: Sequence[Run]) -> StudyResult:
+    def print_plan(self, plan: Plan, runs: Sequence[Run]) -> StudyResult:
         """Prints the notes and the plan of --dry-run, the plan also as one line of JSON."""
-        self.print_notes(
-            [*self.study.notes, *self.notes, *self.caveats], plan_warnings([run for run in runs if not run.impossible])
-        )
-        guessed = self.guess_confirmation(planner, runs)
-        plan = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
+        possible = [run for run in runs if not run.impossible]
+        choices = plan.choices
+        self.print_notes([*self.study.notes, *choices.notes, *choices.caveats], plan_warnings(possible))
+        guessed = [] if self.options.only else plan.guess_confirmation()
+        numbers = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
         if guessed:
             self.console.print(
                 "the settings to confirm are chosen first: they are counted as if they were the first ones"
             )
-        print(json.dumps({"experiment": self.study.page, "dry_run": True} | plan), flush=True)
+        print(json.dumps({"experiment": self.study.page, "dry_run": True} | numbers), flush=True)
         return StudyResult(self.out)
 
     def notify(self, text: str) -> None:
@@ -220,9 +229,9 @@ class _Command:
         self.console.print(text)
 
     def print_notes(self, notes: Iterable[str], warnings: Iterable[str]) -> None:
-        for kind, texts in (("note", notes), ("warning", warnings)):
+        for word, texts in (("note", notes), ("warning", warnings)):
             for text in texts:
-                self.console.print(f"{kind}: {text}", style="yellow")
+                self.console.print(f"{word}: {text}", style="yellow")
 
     def check_setup(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
         """Checks the network and the settings, and prints what readers of the numbers should know."""
@@ -238,11 +247,11 @@ class _Command:
         self.print_notes(notes, warnings)
         self.notes += [*notes, *warnings]
 
-    def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
-        """The results of the runs, and of what was chosen. With a time limit some may lack."""
-        study = self.study
-        limit = study.time_limit
+    def execute(self, plan: Plan, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult, Choices]:
+        """The results of the runs, and what was chosen with its results. With a time limit some may lack."""
+        limit = self.study.time_limit
         done = ExecutionResult({})
+        choices = plan.choices
         exploring = [run for run in runs if run.setting.section == EXPLORE]
         testing = [run for run in runs if run.setting.section != EXPLORE]
         if exploring:
@@ -251,23 +260,24 @@ class _Command:
             )
             results = self.read_results(exploring, done)
             if done.interrupted:
-                return results, done
+                return results, done, choices
             if not self.options.only:
-                self.choose(results)
-                testing += self.plan_confirmation(planner, self.chosen, testing)
+                choices = self.choose(plan.candidates, results)
+                testing += plan.confirm(choices, testing)
         if testing:
-            on_network = partial(self.print_network, testing, {"at": time.time()}) if limit == math.inf else None
+            began = {"at": time.time()}
+            on_network = partial(self.print_network, choices, testing, began) if limit == math.inf else None
             done = _add(done, self.runner.run(testing, self.began + limit, on_network))
         results = self.read_results([*exploring, *testing], done)
         late = [run for run in testing if run not in results.rows]
         if late and not done.interrupted and not self.options.only:
             self.notify(f"the time was up: {len(late)} of {len(testing)} runs of the last settings were not begun")
-        return results, done
+        return results, done, choices
 
     def read_results(self, runs: Sequence[Run], done: ExecutionResult) -> RunResults:
         return RunResults.of(self.study.page, runs, self.cache, done.failed)
 
-    def choose(self, results: RunResults) -> None:
+    def choose(self, candidates: Sequence[Setting], results: RunResults) -> Choices:
         """Chooses by what the explorers measured, and writes it before a confirmer begins."""
         study = self.study
         assert isinstance(study, ExploringStudy)
@@ -279,16 +289,19 @@ class _Command:
                 where = f", {budget} evaluations" if budget else ""
                 self.notify(f"not chosen from, since it failed or the time was up{where}: {', '.join(absent)}")
         sides = {(side.label, side.budget): side for side in explored if side.whole}
-        self.choice_rows, self.chosen = choice.choose(study, self.candidates, sides)
-        result_folder.write_table(self.out, "choices.csv", self.choice_rows)
-        if note := choices_file.write_choices(self.out, study, results, self.choice_rows, self.chosen):
+        choices = choice.choose(study, candidates, sides)
+        result_folder.write_table(self.out, "choices.csv", choices.rows)
+        if note := choices_file.write_choices(self.out, study, results, choices):
             self.notify(note)
-        for row in self.choice_rows:
+        for row in choices.rows:
             if row["chosen"] and row["reason"] != DEFAULT:
                 where = f"{row['budget']} evaluations, " if row["budget"] else ""
                 self.console.print(f"chosen: {where}{row['kind']}: {row['setting']} ({row['reason']})")
+        return choices
 
-    def print_network(self, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed) -> None:
+    def print_network(
+        self, choices: Choices, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed
+    ) -> None:
         """Prints after each network but the last what it scored: FD of both sides of the first comparison."""
         n = len({run.number for run in done if not run.impossible})
         planned = len({run.number for run in runs if not run.impossible})
@@ -297,33 +310,35 @@ class _Command:
         text = f"{n} of {planned} networks done"
         with suppress(Exception):  # compare() of a user's study may need all networks
             sides = RunResults.of(self.study.page, done, self.cache, failed).sides
-            first = next(pair for pair in self.compare(sides) if isinstance(pair, Contrast))
+            first = next(pair for pair in self.compare(choices, sides) if isinstance(pair, Contrast))
             seed = first.seeds[-1]
             text += "; FD " + ", ".join(f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in (first.b, first.a))
         self.console.print(f"{text}; no verdict before all {planned}")
         last["at"] = time.time()
 
-    def compare(self, sides: SidesBySection) -> list[Comparison]:
-        return list(choice.compare_all(self.study, self.chosen, sides))
+    def compare(self, choices: Choices, sides: SidesBySection) -> list[Comparison]:
+        return list(choice.compare_all(self.study, choices.chosen, sides))
 
-    def plan_comparisons(self, planned: Sequence[Run]) -> list[Comparison]:
+    def plan_comparisons(self, choices: Choices, planned: Sequence[Run]) -> list[Comparison]:
         """Lists the comparisons as if all runs had been made. If that needs their scores: nothing, and a note."""
         rows = {run: run.row() for run in planned}
         unmeasured: dict[Run, dict[str, Any]] = {run: {} for run in planned}
         try:
-            return self.compare(make_sides(planned, rows, unmeasured))
+            return self.compare(choices, make_sides(planned, rows, unmeasured))
         except Exception:  # of a user's study, which may look at scores
             self.notify("verdicts are corrected for the comparisons of this part alone: compare() needs scores")
             return []
 
-    def write(self, results: RunResults, execution: ExecutionResult, planned: Sequence[Run] = ()) -> Page:
+    def write(
+        self, results: RunResults, execution: ExecutionResult, choices: Choices, planned: Sequence[Run] = ()
+    ) -> Page:
         """The tables, run.json and the report. `planned`: all runs of the study, if these are a part."""
         study = self.study
-        family = self.plan_comparisons(planned) if planned else []
+        family = self.plan_comparisons(choices, planned) if planned else []
         with status_line(self.console, lambda: "intervals, figures and the report"):
             with errors_in(type(self.study), "compare()"):
-                comparisons = self.compare(results.sides)
-            extra = {**study.extra_tables(results), **({"choices.csv": self.choice_rows} if self.choice_rows else {})}
+                comparisons = self.compare(choices, results.sides)
+            extra = {**study.extra_tables(results), **({"choices.csv": choices.rows} if choices.rows else {})}
             tables = tabulate(results, comparisons, extra, family)
             result_folder.write_tables(self.out, tables, results.pictures)
         notes = results.autoencoder_notes
@@ -340,7 +355,7 @@ class _Command:
         info["parameters"] = {name: network.n_parameters for name, network in trained.items()}
         left_out = any(run.setting.section == CONTROL for run in planned)
         left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
-        info["caveats"] = [*self.caveats, *([NO_CONTROL] if left_out else [])]
+        info["caveats"] = [*choices.caveats, *([NO_CONTROL] if left_out else [])]
         share = execution.evaluations / whole_cost if whole_cost else 1
         info["computed"] = round(min(share, 1), 3)  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)

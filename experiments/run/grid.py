@@ -1,4 +1,4 @@
-"""A question with factors: every combination of their levels, on the same networks. It imports no torch."""
+"""A question with factors: every combination of their values, on the same networks. It imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ import tyro
 
 from diffusion_core.validation import RULES, one_of
 from experiments.console import plural
-from experiments.run.compare import Chosen, Comparison, Duel, SidesBySection
+from experiments.run.compare import Choice, Comparison, Duel, SidesBySection
 from experiments.run.effects import Cell, find_effects
 from experiments.run.identity import canonical
 from experiments.run.setting import Setting
@@ -36,11 +36,11 @@ class Grid(ExploringStudy):
         "laptop": {"seeds": 5, "train_images": 50_000},
         "gpu": GPU,
     }
-    factors: ClassVar[Mapping[str, Sequence[Any]]] = {}  # name -> levels, the baseline first
+    factors: ClassVar[Mapping[str, Sequence[Any]]] = {}  # name -> values, the baseline first
     known: ClassVar[Sequence[str]] = ()  # names of factors that may be typed, if not those of `factors`
 
-    vary: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=LEVEL,LEVEL ...")] = ()
-    """Factors and their levels; the first level of each is the baseline. One level alone holds for all combinations."""
+    vary: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")] = ()
+    """Factors and their values; the first of each is the baseline. One value alone holds for all combinations."""
     confirm: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
     """Without this, as many further networks compare the best combination with the baseline."""
     explore_networks: HiddenOption[int] = 1  # hidden: all networks of the grid explore, see `explorers`
@@ -48,65 +48,66 @@ class Grid(ExploringStudy):
     explore_train_images: HiddenOption[int | None] = None
     choices: HiddenOption[None] = None
 
-    def setting(self, **levels: Any) -> Setting:
+    def setting(self, **values: Any) -> Setting:
         """The setting of one combination; its label is set later."""
         raise NotImplementedError
 
     @cached_property
-    def levels(self) -> dict[str, dict[str, Any]]:
-        """Factor -> its levels, as text and as `setting` takes them; one, if it is fixed. ValueError without a grid."""
-        levels = {name: {_text(value): value for value in values} for name, values in self.factors.items()}
+    def values(self) -> dict[str, dict[str, Any]]:
+        """Factor -> its values, as text and as `setting` takes them; one, if it is fixed. ValueError without a grid."""
+        factors = {name: {_text(value): value for value in values} for name, values in self.factors.items()}
         typed = list[str]()
         for text in self.vary:
             name, _, values = text.partition("=")
             name = one_of("vary: factor", name.strip().replace("-", "_"), self.known or self.factors)
             texts = [value.strip() for value in COMMA.split(values)]
             if name in typed or not all(texts) or len({*texts}) < len(texts):
-                rule = "it must be a factor, named once, with different levels, such as eta=0,0.5,1"
+                rule = "it must be a factor, named once, with different values, such as eta=0,0.5,1"
                 raise ValueError(f"vary={text!r}: {rule}")
             typed.append(name)
             usual = self.factors[name][0] if self.factors else ""
-            levels[name] = {value: read_level(name, value, type(usual)) for value in texts}
-        if all(len(values) < 2 for values in levels.values()):
-            rule = "it must have one factor or more with two levels or more, such as eta=0,1 schedule=karras,vp"
+            factors[name] = {value: read_value(name, value, type(usual)) for value in texts}
+        if all(len(values) < 2 for values in factors.values()):
+            rule = "it must have one factor or more with two values or more, such as eta=0,1 schedule=karras,vp"
             raise ValueError(f"vary: {rule}")
-        return levels
+        return factors
 
     def check(self) -> None:
         super().check()
-        self.levels  # noqa: B018  # which raises errors
+        self.values  # noqa: B018  # which raises errors
 
     @property
     def shown(self) -> dict[str, list[str]]:
-        """The factors with the texts of their levels, named as they are typed."""
-        return {name.replace("_", "-"): [*levels] for name, levels in self.levels.items()}
+        """The factors with the texts of their values, named as they are typed."""
+        return {name.replace("_", "-"): [*values] for name, values in self.values.items()}
 
     @property
     def cells(self) -> dict[str, Cell]:
-        """The label of each combination -> its levels."""
+        """The label of each combination -> its values."""
         shown = self.shown
         return {", ".join(map("=".join, zip(shown, cell, strict=True))): cell for cell in product(*shown.values())}
 
     @cached_property
     def combined(self) -> Sequence[Setting]:
-        """The setting of each combination. ValueError for levels that make the same one."""
-        levels = self.levels
+        """The setting of each combination. ValueError for values that make the same one."""
         settings = list[Setting]()
         for label, cell in self.cells.items():
-            texts = dict(zip(levels, cell, strict=True))
-            given = {name: levels[name][text] for name, text in texts.items()}
-            setting, again = self.setting(**given), self.setting(**given)
+            texts = dict(zip(self.values, cell, strict=True))
+            values = {name: self.values[name][text] for name, text in texts.items()}
+            setting, again = self.setting(**values), self.setting(**values)
             if not isinstance(setting, Setting):
                 raise ValueError(f"setting() of {label}: it gave {setting!r:.40}; it must return a Setting")
             if (canonical(setting), setting.training) != (canonical(again), again.training):
-                raise ValueError(f"setting() of {label}: called twice, it gave two settings; only levels may decide")
+                raise ValueError(
+                    f"setting() of {label}: called twice, it gave two settings; only its values may decide"
+                )
             if setting.budget is not None:
                 raise ValueError(f"setting() of {label}: budget={setting.budget}: leave it out; make it a factor")
-            settings.append(replace(setting, label=label, levels=texts))
-        unnamed = {s.label: replace(s, label="", levels={}) for s in settings if not s.impossible}
+            settings.append(replace(setting, label=label, values=texts))
+        unnamed = {s.label: replace(s, label="", values={}) for s in settings if not s.impossible}
         for a, b in combinations(unnamed, 2):
             if unnamed[a] == unnamed[b]:
-                raise ValueError(f"vary: {a} and {b} are the same setting; leave one level out")
+                raise ValueError(f"vary: {a} and {b} are the same setting; leave one value out")
         return settings
 
     def explore(self) -> Iterator[Setting]:
@@ -131,7 +132,7 @@ class Grid(ExploringStudy):
         cells = [side for side in results.sides.get((EXPLORE, None), {}).values() if side.whole]
         return {"quality.csv": [{"section": EXPLORE, "setting": s.label} | score_interval(s) for s in cells]}
 
-    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         yield from super().duels(chosen) if self.confirm else ()
 
     @property
@@ -147,23 +148,23 @@ class Grid(ExploringStudy):
     def notes(self) -> Sequence[str]:
         """How many combinations there are."""
         networks = plural(self.seeds if self.trains else 1, "network")
-        names = [name if len(levels) > 1 else f"{name}={levels[0]} (fixed)" for name, levels in self.shown.items()]
+        names = [name if len(values) > 1 else f"{name}={values[0]} (fixed)" for name, values in self.shown.items()]
         return [f"{len(self.cells)} combinations of {', '.join(names)}, each on {networks}"]
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """And the factors with their levels, and the levels of each combination."""
+        """And the factors with their values, and those of each combination."""
         return {**super().provenance, "factors": [*self.shown.items()], "cells": self.cells}  # run.json sorts keys
 
 
-def read_level(name: str, text: str, kind: type = float) -> Any:
-    """A level of this type from its text. ValueError if it is none."""
-    if kind is bool:
+def read_value(name: str, text: str, value_class: type = float) -> Any:
+    """A value of this type from its text. ValueError if it is none."""
+    if value_class is bool:
         return one_of(name, text.lower(), ("true", "false")) == "true"
     try:
-        return kind(text)
+        return value_class(text)
     except ValueError:
-        raise ValueError(f"{name}={text!r}: it must be {RULES[kind]}") from None
+        raise ValueError(f"{name}={text!r}: it must be {RULES[value_class]}") from None
 
 
 def _text(value: Any) -> str:

@@ -35,17 +35,21 @@ def canonical(config: Any, name: str = "config") -> Any:
 
     ValueError for a value of another type, named by its field, and for a user's class that has no identity.
     """
-    kind = type(config)
-    if config is None or kind in (bool, int, str) or (kind is float and config == config):
+    config_class = type(config)
+    if config is None or config_class in (bool, int, str) or (config_class is float and config == config):
         return config
-    if kind is tuple:
+    if config_class is tuple:
         return [canonical(item, f"{name}[{number}]") for number, item in enumerate(config)]
-    if not is_dataclass(kind):
+    if not is_dataclass(config_class):
         shown = " ".join(f"{config!r:.80}".split())
-        raise ValueError(f"{name}={shown}: its type is {kind.__name__}; {RULE}")
-    name_of_class = FORMER_CLASSES.get(kind.__qualname__, kind.__qualname__) if is_ours(kind) else kind.__qualname__
-    if not is_ours(kind):
-        name_of_class = f"{kind.__module__}:{name_of_class}@{text_hash(kind.__module__)}"
+        raise ValueError(f"{name}={shown}: its type is {config_class.__name__}; {RULE}")
+    name_of_class = (
+        FORMER_CLASSES.get(config_class.__qualname__, config_class.__qualname__)
+        if is_ours(config_class)
+        else config_class.__qualname__
+    )
+    if not is_ours(config_class):
+        name_of_class = f"{config_class.__module__}:{name_of_class}@{text_hash(config_class.__module__)}"
     out = {"class": name_of_class}
     for field in identity_fields(config):
         value = getattr(config, field.name)
@@ -53,8 +57,8 @@ def canonical(config: Any, name: str = "config") -> Any:
         out[key] = canonical(value, field.name if name == "config" else f"{name}.{field.name}")
         if (entry := _replaced(field, value)) is not None:
             out[f"{key} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
-    if not is_ours(kind):
-        _check_user_class(kind)
+    if not is_ours(config_class):
+        _check_user_class(config_class)
     return out
 
 
@@ -96,14 +100,14 @@ def _module(entry: Any) -> str:
     return str(getattr(entry, "__module__", None) or type(entry).__module__)
 
 
-def _check_user_class(kind: type) -> None:
+def _check_user_class(config_class: type) -> None:
     """Raises ValueError for a class whose values may change, or cannot be told apart by their fields."""
-    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix(f"{OWN}.")
-    if "<locals>" in kind.__qualname__:
+    name = f"{config_class.__module__}.{config_class.__qualname__}".removeprefix(f"{OWN}.")
+    if "<locals>" in config_class.__qualname__:
         raise ValueError(f"{name}: a class that is made in a function has no identity; {REMEDY}")
-    if "__dataclass_params__" not in kind.__dict__:
+    if "__dataclass_params__" not in config_class.__dict__:
         raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {REMEDY}")
-    if not kind.__dict__["__dataclass_params__"].frozen:
+    if not config_class.__dict__["__dataclass_params__"].frozen:
         raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {REMEDY}")
 
 

@@ -246,17 +246,17 @@ def _check_settings(settings: Sequence[Setting]) -> None:
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, for a level of a grid that its setting does not have, and for a
+    """Raises ValueError for runs that have no identity, for a value of a grid that its setting does not have, and for a
     user's schedule whose levels change or are miscounted.
     """
     for run in runs:
         identity(run.scored)
-        row = run.row() if run.setting.levels and not run.impossible else {}
-        for name, level in run.setting.levels.items():
-            given, value = _read_number(level), _read_number(row.get(name))
-            if given and value and given != value:
-                rule = f"its setting has {value} in this column of table.csv; correct setting(), or rename the factor"
-                raise ValueError(f"setting() of {run.setting.label}: {name}={level}: {rule}")
+        row = run.row() if run.setting.values and not run.impossible else {}
+        for name, text in run.setting.values.items():
+            of_factor, of_row = _read_number(text), _read_number(row.get(name))
+            if of_factor and of_row and of_factor != of_row:
+                rule = f"its setting has {of_row} in this column of table.csv; correct setting(), or rename the factor"
+                raise ValueError(f"setting() of {run.setting.label}: {name}={text}: {rule}")
     for schedule in dict.fromkeys(run.setting.schedule for run in runs if not run.impossible):
         if not uses_user_code(schedule):
             continue

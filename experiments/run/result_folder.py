@@ -74,7 +74,7 @@ def existing_results(folder: Path) -> list[Path]:
     """The results of an earlier run in a folder. ValueError if it holds such files, but no run wrote them."""
     names = (*TABLES, *(f"{name}.xz" for name in TABLES), *SINGLE)
     files = [path for name in names if (path := folder / name).is_file()]
-    files += [path for name, kind in FOLDERS.items() for path in (folder / name).glob(kind) if path.is_file()]
+    files += [path for name, pattern in FOLDERS.items() for path in (folder / name).glob(pattern) if path.is_file()]
     files = [path for path in files if path.parent.name != "images" or re.fullmatch(PICTURE, path.stem)]
     if files and not (folder / MARK).exists():
         name = files[0].relative_to(folder)

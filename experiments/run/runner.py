@@ -39,7 +39,7 @@ KILLED = " (out of memory? reduce --workers)"
 TOGETHER_ON_CUDA = 5  # networks that one card trains at a time: one alone leaves it idle between small kernels
 LOST = "no worker has made it: they were killed, or its code was edited since this command began"
 Failed = dict[str, str]  # score_id -> why it failed
-Files = Mapping[str, Mapping[Path, float]]  # by kind, with the network evaluations that making them takes
+Files = Mapping[str, Mapping[Path, float]]  # by stage, with the network evaluations that making them takes
 OnNetwork = Callable[[Sequence[Run], Failed], None]
 Stage = Callable[[Run, Cache, Advance], object]
 Task = Callable[[Cache, Advance], tuple[Failed, list[str]]]  # of a worker, see work_on_share
@@ -327,7 +327,7 @@ def _trained_together(runs: Sequence[Run], cache: Cache) -> int:
 
 
 def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
-    out: dict[str, dict[Path, float]] = {kind: {} for kind in ("networks", "references", "samples", "scores")}
+    out: dict[str, dict[Path, float]] = {stage: {} for stage in ("networks", "references", "samples", "scores")}
     for run in runs:
         if run.impossible:
             continue
@@ -341,7 +341,9 @@ def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
 
 def missing_files(runs: Sequence[Run], cache: Cache) -> Files:
     needed = needed_files(runs, cache)
-    return {kind: {path: n for path, n in paths.items() if not cache.is_fresh(path)} for kind, paths in needed.items()}
+    return {
+        stage: {path: n for path, n in paths.items() if not cache.is_fresh(path)} for stage, paths in needed.items()
+    }
 
 
 @contextmanager

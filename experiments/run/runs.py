@@ -133,7 +133,7 @@ class Run:
         sampler = setting.sampler
         schedule = setting.schedule
         machine = self.machine
-        values: Row = {**setting.levels, "section": setting.section, "setting": setting.label, "budget": setting.budget}
+        values: Row = {**setting.values, "section": setting.section, "setting": setting.label, "budget": setting.budget}
         values |= {"schedule": schedule.name, "sampler": sampler.name, "train_seed": self.network.seed}
         if self.impossible:
             with suppress(ValueError):  # a schedule of a user's

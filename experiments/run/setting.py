@@ -156,7 +156,7 @@ class Setting:
         draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
         retrained: whether its networks are trained again, from other seeds.
         network: a ready network of its own, as typed after --network; None for the study's.
-        levels: of the factors of a grid, columns of table.csv that have no other name there.
+        values: of the factors of a grid, columns of table.csv that have no other name there.
         impossible: why it is not run, if its sampler and schedule do not say so themselves.
     """
 
@@ -173,7 +173,7 @@ class Setting:
     draw: int = 0
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     network: str | None = field(default=None, metadata=NOT_IDENTITY)  # it is the run's
-    levels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)
+    values: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)
     impossible: str = field(default="", metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:

@@ -114,8 +114,8 @@ def _equal_settings(runs: Sequence[Run]) -> list[str]:
     pairs: dict[tuple[str, str, str], None] = {}
     for run in runs:
         setting = run.setting
-        levels = tuple(f"{sigma:.5e}" for sigma in run.sigmas)
-        key = (setting.section, run.network, setting.sampler, setting.final_denoise, setting.draw, levels)
+        rounded = tuple(f"{sigma:.5e}" for sigma in run.sigmas)
+        key = (setting.section, run.network, setting.sampler, setting.final_denoise, setting.draw, rounded)
         if (other := first.setdefault(key, run).setting).label != setting.label:
             pairs[setting.section, other.label, setting.label] = None
     if not pairs:

@@ -20,7 +20,7 @@ from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
 from experiments.run.compare import (
     CHALLENGER,
-    Chosen,
+    Choice,
     Comparison,
     Duel,
     Place,
@@ -54,9 +54,9 @@ EXPLORE_GPU: dict[str, Any] = {"explore_samples": 1_000}
 FIRST_EXPLORER = 101  # training seed of the first network that chooses
 
 
-def read_formulas(kinds: Mapping[str, Any]) -> dict[str, str]:
+def read_formulas(described: Mapping[str, Any]) -> dict[str, str]:
     """The first part of the docstring of each class or function, which states its formula; "" without one."""
-    texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
+    texts = {name: inspect.getdoc(getattr(thing, "func", thing)) or "" for name, thing in described.items()}
     return {name: " ".join(ELSEWHERE.sub("", FURTHER_PARTS.split(text)[0]).split()) for name, text in texts.items()}
 
 
@@ -200,8 +200,8 @@ class ExploringStudy(Study):
         "laptop": {"seeds": 5},
         "gpu": GPU | EXPLORE_GPU,
     }
-    kinds: ClassVar[Sequence[str]] = ()  # of settings that are chosen, if they are always the same
-    finalists: ClassVar[int] = 1  # settings of a kind that are confirmed at each number of evaluations
+    roles: ClassVar[Sequence[str]] = ()  # of settings that are chosen, if they are always the same
+    finalists: ClassVar[int] = 1  # settings of a role that are confirmed at each number of evaluations
     within: ClassVar[bool] = False  # whether fewer evaluations than allowed compete too
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, "explore_networks", "explore_train_images")
 
@@ -243,8 +243,8 @@ class ExploringStudy(Study):
         """All settings that compete."""
         raise NotImplementedError
 
-    def kind_of(self, setting: Setting) -> str:
-        """Settings of one kind compete; the default competes with none, unless fewer evaluations compete too."""
+    def role_of(self, setting: Setting) -> str:
+        """Returns its role. Settings of one role compete; the default with none, unless fewer evaluations do too."""
         return CHALLENGER
 
     def candidate_of(self, setting: Setting) -> str:
@@ -259,7 +259,7 @@ class ExploringStudy(Study):
         """The setting of a label and a number of evaluations, as `explore()` has it."""
         return next((s for s in self.explore() if (s.label, s.budget) == place), None)
 
-    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         """Yields duels to confirm: by default each chosen setting against the default of its number of evaluations."""
         yield from duel_defaults(chosen)
 

@@ -52,8 +52,8 @@ class RunResults:
         rows = dict[Run, Row]()
         for run in runs:
             row: Row = {"experiment": page, "status": "ok"} | run.row()
-            if run.setting.levels:
-                row["factors"] = [*run.setting.levels]
+            if run.setting.values:
+                row["factors"] = [*run.setting.values]
             if run.impossible:
                 rows[run] = row
                 continue

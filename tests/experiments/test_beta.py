@@ -49,7 +49,7 @@ def test_settings_of_either_kind_compete_and_curves_are_small():
     assert len(runs) > 3 * 4 * 130 and {(run.setting.budget or 0) - run.nfe for run in runs} == {0, 1}
     fewer = replace(LAPTOP, explore_train_images=9, budgets=(8,), schedules=("linear",))
     assert {run.network.images_seen for run in explored(fewer) if isinstance(run.network, Trained)} == {9}
-    noisy = {LAPTOP.kind_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
+    noisy = {LAPTOP.role_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
     assert noisy == {WITHOUT: False, WITH: True}
     curves = [run for run in plan(LAPTOP) if run.setting.section in ("pareto", "same-schedule", "same-alpha")]
     assert {(run.network.seed, run.n) for run in curves} == {(1, 150)}
@@ -59,7 +59,7 @@ def test_settings_of_either_kind_compete_and_curves_are_small():
 
 def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose():
     contests = [one for one in confirmed(LAPTOP) if one.kind == "confirm"]
-    assert [one.budget for one in contests] == [8, 16, 32, 66] and {one.choice for one in contests} == {WITH}
+    assert [one.budget for one in contests] == [8, 16, 32, 66] and {one.role for one in contests} == {WITH}
     for noisy, without in (pair for one in contests for pair in pairs(one)):
         assert noisy.setting.sampler.adds_noise(noisy.sigmas) and not without.setting.sampler.adds_noise(without.sigmas)
         assert noisy.network == without.network and (noisy.seed, noisy.n) == (without.seed, 250)

@@ -110,7 +110,7 @@ def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run():
     assert (cell.sampler.name, cell.schedule.name) == ("euler(eta=1)", "karras(rho=5)")
     assert len(cell.schedule.sigmas()) == 33 and cell.schedule.sigmas()[0] == pytest.approx(20)
     assert cell.training == {"noise": sd3(3, data_std=Vary().data_std)}
-    assert cell.levels == {"eta": "1", "schedule": "karras(rho=5, sigma_max=20)", "train_shift": "3"}
+    assert cell.values == {"eta": "1", "schedule": "karras(rho=5, sigma_max=20)", "train_shift": "3"}
 
 
 def test_two_combinations_are_explored_too_since_their_effect_is_measured_there():
@@ -146,13 +146,13 @@ def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, rea
     (("lr2=1,2",), r"vary: factor='lr2': .* did you mean lr"),
     (("eta=0,x",), "eta='x': it must be a number"),
     (("batch=64,6.5",), "batch='6.5': it must be a whole number"),
-    (("eta=1", "sigma-min=0.003"), "vary: it must have one factor or more with two levels or more"),
+    (("eta=1", "sigma-min=0.003"), "vary: it must have one factor or more with two values or more"),
     (("eta=0,1", "eta=0,2"), "vary='eta=0,2': .* named once"),
     (("eta=0,0.0",), "eta=0 and eta=0.0 are the same setting"),
     (("schedule=karas,vp",), "schedule='karas': .* did you mean karras"),
     (("final-denoise=yes,no",), "final_denoise='yes': it must be one of true, false"),
 ])  # fmt: skip
-def test_a_wrong_factor_or_level_is_refused(vary: Sequence[str], message: str):
+def test_a_wrong_factor_or_value_is_refused(vary: Sequence[str], message: str):
     with pytest.raises(ValueError, match=message):
         settings(*vary)
 

@@ -48,7 +48,7 @@ def test_run_json_gets_the_formula_of_each_training():
 def test_settings_share_everything_else():
     study = preset("laptop")
     compared = confirmed(study)
-    assert [(one.choice, one.a.label) for one in compared if one.kind == "confirm"] == [
+    assert [(one.role, one.a.label) for one in compared if one.kind == "confirm"] == [
         (axis, f"{label}, eta {eta}")
         for axis, label in (("weighting", "edm, min-snr-1.25"), ("train_noise", study.train_noise[1]))
         for eta in (0, 1)

@@ -41,7 +41,7 @@ def explored(study: ExploringStudy) -> list[Run]:
 def confirmed(study: ExploringStudy) -> list[Contrast]:
     """What confirmers compare if explorers choose the first settings, and its control."""
     settings = dict.fromkeys(run.setting for run in explored(study) if not run.impossible)
-    _, chosen = choice.choose(study, [*settings], {})
+    chosen = choice.choose(study, [*settings], {}).chosen
     runs = plan(study, *choice.confirmed(study, chosen, with_control=True))
     return [one for one in choice.compare_all(study, chosen, sides(runs)) if isinstance(one, Contrast)]
 

@@ -17,7 +17,7 @@ from diffusion_core.samplers import Euler
 from experiments.beta import SHIPPED, Beta
 from experiments.noise_levels import NoiseLevels
 from experiments.run import choice, choices_file, stages
-from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXPLORE, Side
+from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXPLORE, Choices, Side
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
 from experiments.run.runs import Run
@@ -56,7 +56,7 @@ def choose(study: ExploringStudy, values: Values) -> Any:
         for budget, labels in values.items() for label, value in labels.items() if value
     }  # fmt: skip
     runs = dict(enumerate(row for side in sides.values() for row in side.rows.values()))
-    return *choice.choose(study, settings, sides), runs
+    return *choice.choose(study, settings, sides)[:2], runs
 
 
 @pytest.mark.parametrize("values, chosen, reasons", [
@@ -73,8 +73,8 @@ def test_the_lowest_within_the_limit_of_visible_noise_is_chosen(
     values: Any, chosen: dict[str, bool], reasons: list[str]
 ):
     rows, picked, _ = choose(Schedules(), {8: values})
-    assert {one.candidate: one.advisable for one in picked if one.kind == CHALLENGER} == chosen
-    assert [one.candidate for one in picked if one.kind == DEFAULT] == ([D] if values[D] else [])
+    assert {one.candidate: one.advisable for one in picked if one.role == CHALLENGER} == chosen
+    assert [one.candidate for one in picked if one.role == DEFAULT] == ([D] if values[D] else [])
     assert sorted(row["reason"] for row in rows if row["chosen"] and row["kind"] == CHALLENGER) == reasons
     ranked = [row["setting"] for row in rows if row["kind"] == CHALLENGER]
     assert ranked == sorted((x for x in values if x != D and values[x]), key=lambda label: values[label][0])
@@ -105,7 +105,7 @@ WITHIN = {
 def test_within_the_evaluations_fewer_compete_too_and_more_meet_the_fewest():
     """The default, the first setting, competes as any other of its kind."""
     rows, picked, _ = choose(EXPLORING, WITHIN)
-    best = {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked if one.advisable}
+    best = {(one.budget, one.role): (one.candidate, one.explored_at) for one in picked if one.advisable}
     assert {key: best[key] for key in best if key[1] != DEFAULT} == {
         (8, WITHOUT): (D, 8), (8, WITH): (A, 8), (16, WITHOUT): (D, 8), (16, WITH): (A, 16),
     }  # fmt: skip
@@ -139,11 +139,11 @@ def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: 
     study = NoiseLevels(train_noise=("log-normal", "vp"), weightings=weightings)
     settings = [*study.explore()]
     assert {study.candidate_of(setting) for setting in choice.settings_to_explore(study, settings)} == tried
-    _, chosen = choice.choose(study, settings, {})
-    assert ("train_noise", "vp") in {(one.kind, one.candidate) for one in chosen}
-    assert {one.kind for one in chosen} == {DEFAULT, "train_noise", "weighting"}  # an axis without others has no row
+    chosen = choice.choose(study, settings, {}).chosen
+    assert ("train_noise", "vp") in {(one.role, one.candidate) for one in chosen}
+    assert {one.role for one in chosen} == {DEFAULT, "train_noise", "weighting"}  # an axis without others has no row
     noisy = {(s.label, None): make_side(s.label, 8, 0.5, 0.1 * s.label.startswith("vp")) for s in settings}
-    rows, chosen = choice.choose(study, settings, noisy)
+    rows, chosen, *_ = choice.choose(study, settings, noisy)
     assert all(one.advisable for one in chosen), "the confirmation decides"
     assert {row["networks"] for row in rows} == {2}
     del noisy[settings[-1].label, None]
@@ -157,7 +157,7 @@ def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: 
 def written(tmp_path: Path) -> Path:
     """The choices.json of beta within 8 and 16 evaluations."""
     rows, chosen, runs = choose(EXPLORING, WITHIN)
-    assert choices_file.write_choices(tmp_path, EXPLORING, SimpleNamespace(rows=runs), rows, chosen) == ""  # type: ignore[arg-type]
+    assert choices_file.write_choices(tmp_path, EXPLORING, SimpleNamespace(rows=runs), Choices(rows, chosen)) == ""  # type: ignore[arg-type]
     return tmp_path / choices_file.FILE
 
 
@@ -186,11 +186,11 @@ def test_another_choice_of_the_same_scores_replaces_the_file(written: Path):
     """As after a change of the rule: the file says what is confirmed."""
     rows, chosen, runs = choose(EXPLORING, WITHIN)
     results: Any = SimpleNamespace(rows=runs)
-    assert choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen) == ""
-    assert "another rule" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
+    assert choices_file.write_choices(written.parent, EXPLORING, results, Choices(rows, chosen)) == ""
+    assert "another rule" in choices_file.write_choices(written.parent, EXPLORING, results, Choices(rows, chosen[:-1]))
     assert choices_file.read_chosen(read_json(written)) == chosen[:-1]
     results.rows.popitem()
-    assert "other scores" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
+    assert "other scores" in choices_file.write_choices(written.parent, EXPLORING, results, Choices(rows, chosen[:-1]))
 
 
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}

@@ -39,11 +39,11 @@ def describe_plan(command: str) -> str:
     settings = [*study.settings()]
     control = all(setting.section != CONTROL for setting in settings)
     if study.given_choices:
-        chosen = read_choices(study.given_choices, study, study.network, "digits")[1]
+        chosen = read_choices(study.given_choices, study, study.network, "digits").chosen
     else:
         explored = choice.explored(study)
         settings += explored
-        chosen = choice.choose(study, [setting for setting in explored if not setting.impossible], {})[1]
+        chosen = choice.choose(study, [setting for setting in explored if not setting.impossible], {}).chosen
     lines = sorted(map(describe, settings + choice.confirmed(study, chosen, control)))
     return f"{identity_of_json(lines)}, {len(lines)} settings"
 

@@ -38,7 +38,7 @@ OTHERS: dict[str, Any] = {  # of each field
     "threads": 7, "torch_minor": "0.0", "source": "python:a:b", "content": "x", "name": "x", "label": 7, "n_steps": 7,
     "sigma_max": 7.0, "sigma_min": 0.7, "rule": "karras", "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17,
     "schedule": AlphaBetaSchedule(0.1, 0.3), "sampler": Heun(), "section": "x", "final_denoise": True, "budget": 7,
-    "n": 70, "distances": ("md",), "levels": {"lr": "7"},
+    "n": 70, "distances": ("md",), "values": {"lr": "7"},
     "networks": 7, "skip": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0},
     "features": "natural", "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7,
     "data": "mnist", "decoder": Pretrained(source="python:module:function"), "most": 7,
