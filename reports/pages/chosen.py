@@ -5,7 +5,9 @@ Results in which nothing was chosen have the page of sweep.py.
 
 import json
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -44,43 +46,78 @@ TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
 EXPLORED = 10  # rows of the folded table per question
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A setting against what it would replace: a row of contrasts.csv with the settings that it compares.
+
+    Args:
+        question: in words: "with 16 evaluations"; of trainings "sampled with eta 0".
+        before, after: what is used today and what was chosen, as rows of `summarise_settings`.
+    """
+
+    row: pd.Series
+    question: str
+    before: pd.Series
+    after: pd.Series
+
+    @property
+    def advised(self) -> bool:
+        return is_set(self.row["recommended"])
+
+    @property
+    def is_training(self) -> bool:
+        return self.row["choice"] in AXES
+
+
 def page(result: LoadedResult) -> Page:
     rows = result.over_networks(kind=CONFIRM)
     if rows.empty:
         explored = sweep.page(result)
         caveats = [NOT_CONFIRMED] if result.info["experiment"] in TITLES else []
         return replace(explored, caveats=[*caveats, *explored.caveats])
-    row = choose_contrast(result, rows)
-    every = settings.summarise_settings(result)
-    shown = choose_shown(rows, row)
-    before, after = (find_setting(every, shown, side) for side in "ba")
-    words = ("Default", "Use") if is_set(shown["recommended"]) else ("Keep", "Not advised")
-    write = snippets.write_training if _is_training(result) else snippets.write_sampling
-    code = write(after if is_set(shown["recommended"]) else before)
-    advice = phrase_advice(result, rows, row, every)
-    if shown is not row:
-        advice += f" With {shown['a']}, {contrast.format_change(result, shown, 'falls')}."
+    answers = list_answers(result, rows)
+    by_question = [answers[at] for at in choose_by_question(rows).index]
+    headline = answers[choose_contrast(result, rows).name]
+    advised = sorted(
+        (answer for answer in answers.values() if answer.advised), key=lambda answer: answer.row["value_a"]
+    )
+    shown = headline if headline.advised or not advised else advised[0]
+    words = ("Default", "Use") if shown.advised else ("Keep", "Not advised")
+    write = snippets.write_training if shown.is_training else snippets.write_sampling
+    code = write(shown.after if shown.advised else shown.before)
+    advice = phrase_advice(result, [*answers.values()], by_question, headline)
+    if shown is not headline:
+        advice += f" With {shown.row['a']}, {contrast.format_change(result, shown.row, 'falls')}."
     return contrast.compose_page(
-        result, shown, phrase_verdict(result, row),
-        (before, words[0], shown["b"]), (after, words[1], shown["a"]),
-        advice=advice, curves=draw_curves(result, rows, every),
+        result, shown.row, phrase_verdict(result, headline),
+        (shown.before, words[0], shown.row["b"]), (shown.after, words[1], shown.row["a"]),
+        advice=advice, curves=draw_curves(result, by_question),
         figures=draw_figure(result), plot=plot_errors(result),
-        codes=read_codes(result) or list_codes(rows, every, code),
-        more_facts=[*describe_worst(rows, every), *snippets.show(code)],
-        tables=[make_table(result, rows, every)],
+        codes=read_codes(result) or list_codes(by_question, code),
+        more_facts=[*describe_worst(advised), *snippets.show(code)],
+        tables=[make_table(result, [*answers.values()])],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
         details=list_details(result, *TERMS), folded=list_explored(result),
     )  # fmt: skip
 
 
+def list_answers(result: LoadedResult, rows: pd.DataFrame) -> dict[Any, Answer]:
+    """What confirmers compared, by the index of its row."""
+    every = settings.summarise_settings(result)
+    return {
+        at: Answer(row, name_question(result, row), *(find_setting(every, row, side) for side in "ba"))
+        for at, row in rows.iterrows()
+    }
+
+
 def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     """The contrast of the headline.
 
-    Of `schedules` and `tune` the recommended one of the fewest evaluations, or a dearer one that is better than it. Of
-    `noise_levels` that of the noise levels, with the sampler with which the baseline scores best. Without anything
-    recommended the largest number of evaluations.
+    Of samplings the recommended one of the fewest evaluations, or a dearer one that is better than it. Of trainings
+    that of the noise levels, with the sampler with which the baseline scores best. Without anything recommended the
+    largest number of evaluations.
     """
-    if result.info["experiment"] == "noise_levels":
+    if rows["choice"].isin(AXES).any():
         of_levels = rows["choice"].eq("train_noise")
         first = rows[of_levels if of_levels.any() else rows["choice"].eq(rows["choice"].iloc[0])]
         best = first[first["value_b"] == first["value_b"].min()]
@@ -97,12 +134,6 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
         if len(candidates):
             return candidates.iloc[0]
     return rows.sort_values(["budget", "value_a"], ascending=[False, True]).iloc[0]
-
-
-def choose_shown(rows: pd.DataFrame, headline: pd.Series) -> pd.Series:
-    """The contrast of the pictures and the code: that of the headline, or what is advised beside it."""
-    others = rows[are_set(rows["recommended"])].sort_values("value_a")
-    return headline if is_set(headline["recommended"]) or not len(others) else others.iloc[0]
 
 
 def find_price(result: LoadedResult, recommended: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series | None]:
@@ -126,56 +157,57 @@ def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     return (same if len(same) else chosen).iloc[0]
 
 
-def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, answer: Answer) -> tuple[str, str]:
     """The finding, and the effect with its interval."""
+    row = answer.row
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."
-    where = name_question(result, row)
-    where = "" if _is_training(result) else f"{capital(where)}, "  # of a training its name says how it was sampled
-    size = contrast.format_change(result, row, "falls" if is_set(row["recommended"]) else "")
-    if is_set(row["recommended"]):
+    where = "" if answer.is_training else f"{capital(answer.question)}, "  # a training's name says how it was sampled
+    size = contrast.format_change(result, row, "falls" if answer.advised else "")
+    if answer.advised:
         return f"{where}{row['a']} is better than {row['b']}{_beyond(result, row)}.", f"{size}."
     if row["verdict"] == BETTER:
         return capital(f"{where}keep {row['b']}: {confirmed.describe_noise(result, row)}."), f"{size}."
-    what = f"no change of {AXES.get(row['choice'], 'training')} is confirmed to help"
-    text = f"{where}{what if _is_training(result) else 'no better setting is confirmed'}."
-    text = text[:1].upper() + text[1:]
+    text = f"{where}no better setting is confirmed."
+    if answer.is_training:
+        text = f"No change of {AXES[row['choice']]} is confirmed to help."
     return text, f"{add_correction(f'{row.a} against {row.b}: {size}', row)}."
 
 
-def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series, every: pd.DataFrame) -> str:
+def phrase_advice(
+    result: LoadedResult, answers: Sequence[Answer], by_question: Sequence[Answer], headline: Answer
+) -> str:
     """Says what to do: one setting per number of evaluations, or one training; and whether more evaluations help."""
-    if headline["verdict"] == NO_VERDICT:
+    if headline.row["verdict"] == NO_VERDICT:
         return ""
-    noisier = rows[are_set(rows["more_noise"]) & rows["verdict"].eq(BETTER)]
-    noisier = noisier[noisier["a"] != headline["a"]].sort_values("value_a").head(2)
-    questions: dict[str, list[str]] = {}  # by what to do
-    rows = choose_by_question(rows)
-    for _, row in rows.iterrows():
-        before, after = (find_setting(every, row, side) for side in "ba")
-        use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
-        questions.setdefault(use, []).append(name_question(result, row))
-    text = f"{capital('; '.join(f'{join(names)}, {use}' for use, names in questions.items()))}."
-    not_advised = [f"{confirmed.describe_noise(result, row)}." for _, row in noisier.iterrows()]
-    recommended = rows[rows["recommended"]].sort_values("budget")
-    if len(result.over_networks(kind=MORE)) and len(recommended):
-        use = f"Use {headline['a']} with {evaluations(headline['nfe_a'])} evaluations."
-        price = confirmed.phrase_price(*find_price(result, recommended))
+    uses: dict[str, list[str]] = {}  # what to do -> for which questions
+    for answer in by_question:
+        use = advise(result, answer) if answer.advised else f"keep {answer.row['b']}"
+        uses.setdefault(use, []).append(answer.question)
+    text = f"{capital('; '.join(f'{join(names)}, {use}' for use, names in uses.items()))}."
+    noisier = [answer.row for answer in answers if answer.row["a"] != headline.row["a"]]
+    noisier = [row for row in noisier if is_set(row["more_noise"]) and row["verdict"] == BETTER]
+    noisier = sorted(noisier, key=lambda row: row["value_a"])[:2]
+    not_advised = [f"{confirmed.describe_noise(result, row)}." for row in noisier]
+    advised = pd.DataFrame([answer.row for answer in by_question if answer.advised])
+    if len(result.over_networks(kind=MORE)) and len(advised):
+        use = f"Use {headline.row['a']} with {evaluations(headline.row['nfe_a'])} evaluations."
+        price = confirmed.phrase_price(*find_price(result, advised.sort_values("budget")))
         return " ".join(filter(None, [use, price, *not_advised]))
-    chosen = rows[rows["recommended"]]
-    if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
-        most = chosen.iloc[-1]
-        scores = [
-            f"{scale_metric(PRIMARY_METRIC, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)
-        ]
-        text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
+    if len(advised) and advised["nfe_a"].nunique() > 1:
+        best, most = advised.loc[advised["value_a"].idxmin()], advised.iloc[-1]
+        if best.name != most.name:
+            scores = [
+                f"{scale_metric(PRIMARY_METRIC, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)
+            ]
+            text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
     return " ".join([text, *not_advised])
 
 
-def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, str]]:
-    """Lists what each recommended setting scores on its worst network, if there are several."""
-    used = rows[are_set(rows["recommended"])].sort_values("nfe_a")
-    sides = [side for side in (find_setting(every, row, "a") for _, row in used.iterrows()) if side["networks"] > 1]
+def describe_worst(advised: Sequence[Answer]) -> list[tuple[str, str]]:
+    """Lists what each advised setting scores on its worst network, if there are several."""
+    used = sorted(advised, key=lambda answer: answer.row["nfe_a"])
+    sides = [answer.after for answer in used if answer.after["networks"] > 1]
     texts = (
         f"{scale_metric(PRIMARY_METRIC, side['worst'])} with {settings.name_with_evaluations(side)}" for side in sides
     )
@@ -189,22 +221,19 @@ def _beyond(result: LoadedResult, row: pd.Series) -> str:
     return f", even with {number(beyond['nfe_b'].iloc[0], 0)}" if len(beyond) else ""
 
 
-def _is_training(result: LoadedResult) -> bool:
-    return bool(result.info["experiment"] == "noise_levels")
-
-
 def name_question(result: LoadedResult, row: pd.Series) -> str:
     """ "with 16 evaluations", or of trainings "sampled with eta 0"; without these what the confirmation changed."""
-    if _is_training(result):
+    if row["choice"] in AXES:
         return f"sampled with eta {short(row['eta_a'])}"
     if is_missing(row["budget"]):
         return f"on other {'networks' if result.trained_here else 'noise'}"
     return f"with {number(row['budget'], 0)} evaluations"
 
 
-def advise(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
+def advise(result: LoadedResult, answer: Answer) -> str:
     """Says what to do, in lower case: which setting to use, or how to train."""
-    if not _is_training(result):
+    before, after = answer.before, answer.after
+    if not answer.is_training:
         return f"use {after['setting']}"
     changed = {name: after[name] for name in settings.TRAINING if after[name] != before[name]}
     if changed == {"parameterisation": "mixture-input"}:
@@ -215,20 +244,23 @@ def advise(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
     return f"train with {join(changed.values())}"
 
 
-def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> Curves | None:
+def draw_curves(result: LoadedResult, by_question: Sequence[Answer]) -> Curves | None:
     """The chosen settings and the default against evaluations, if there are several numbers of them."""
-    rows = choose_by_question(rows)
-    if len(rows) < 2 or rows["b"].nunique() > 1:
+    if len(by_question) < 2 or len({answer.row["b"] for answer in by_question}) > 1:
         return None
     points, columns = [], {}
-    for _, row in rows.iterrows():
-        change, interval = difference(row)
-        columns[row["budget"]] = (row["verdict"], [row["a"], change, interval])
-        for side, name in (("b", f"default: {row['b']}"), ("a", "chosen")):
-            values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"]) | {"explored": math.nan}
-            points.append({"curve": name, "nfe": row["budget"], **values, "row": find_setting(every, row, side)})
+    for answer in by_question:
+        row = answer.row
+        columns[row["budget"]] = (row["verdict"], [row["a"], *difference(row)])
+        for value, name, setting in (
+            ("value_b", f"default: {row['b']}", answer.before),
+            ("value_a", "chosen", answer.after),
+        ):
+            values = dict.fromkeys(("value", "low", "high"), row[value]) | {"explored": math.nan}
+            points.append({"curve": name, "nfe": row["budget"], **values, "row": setting})
     title = TITLES.get(result.info["experiment"], "The chosen settings against the default")
-    note = f"Below: the chosen setting, and its difference from the default, with its {percent(row['level'])} interval."
+    confidence = percent(by_question[-1].row["level"])
+    note = f"Below: the chosen setting, and its difference from the default, with its {confidence} interval."
     return contrast.draw_curves(result, title, pd.DataFrame(points), columns, note)
 
 
@@ -251,7 +283,7 @@ def draw_figure(result: LoadedResult) -> list[Figure]:
     return contrast.draw_differences(title, sections, result)
 
 
-def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> Table:
+def make_table(result: LoadedResult, answers: Sequence[Answer]) -> Table:
     """A row per confirmed comparison; the recommended settings are bold."""
     name = metric_name(PRIMARY_METRIC, result.features)
     heads = [
@@ -259,19 +291,18 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) ->
         Column("Difference", "wide"), Column("Verdict", "verdicts"), Column("Visible noise", "few", "visible noise "),
     ]  # fmt: skip
     cells = []
-    digits = decimals(*(row for _, row in rows.iterrows()), most=2)
-    for _, row in rows.head(settings.ROWS).iterrows():
+    digits = decimals(*(answer.row for answer in answers), most=2)
+    for answer in answers[: settings.ROWS]:
+        row = answer.row
         before, after = (scale_metric(PRIMARY_METRIC, row[name], digits) for name in ("value_b", "value_a"))
         change, verdict = settings.format_comparison(row, digits=digits)
         noise = ""
         if not is_missing(row["visible_noise_a"]):
             noise = f"{number(row['visible_noise_a'], 3)}, default {number(row['visible_noise_b'], 3)}"
-        question = name_question(result, row)
-        question += f", {AXES[row['choice']]}" if row["choice"] in AXES else ""
+        question = f"{answer.question}, {AXES[row['choice']]}" if answer.is_training else answer.question
         values = [question, before, after, change, verdict, noise]
-        strip = find_setting(every, row, "a")["samples_id"]
-        cells.append(Row(row["a"], values, strip, is_set(row["recommended"])))
-    count = settings.count_images(result, find_setting(every, rows.iloc[0], "a"))
+        cells.append(Row(row["a"], values, answer.after["samples_id"], answer.advised))
+    count = settings.count_images(result, answers[0].after)
     return Table(f"Confirmed: {name}, {count}", heads, cells)
 
 
@@ -317,10 +348,9 @@ def plot_errors(result: LoadedResult) -> Plot | None:
     return Plot("errors", "Error at each noise level", text, (pd.DataFrame(means), result.densities))
 
 
-def list_codes(rows: pd.DataFrame, every: pd.DataFrame, shown: str) -> list[Code]:
+def list_codes(by_question: Sequence[Answer], shown: str) -> list[Code]:
     """Code of what is recommended with each number of evaluations, but for that which the first screen shows."""
-    rows = choose_by_question(rows)
-    sides = [find_setting(every, row, "a") for _, row in rows[rows["recommended"] & rows["budget"].notna()].iterrows()]
+    sides = [answer.after for answer in by_question if answer.advised and not is_missing(answer.row["budget"])]
     texts = {settings.name_with_evaluations(side): snippets.write_sampling(side) for side in sides}
     return [Code(name, text) for name, text in texts.items() if text not in ("", shown)]
 
