@@ -78,10 +78,8 @@ def page(result: LoadedResult) -> Page:
     answers = list_answers(result, rows)
     by_question = [answers[at] for at in choose_by_question(rows).index]
     headline = answers[choose_contrast(result, rows).name]
-    advised = sorted(
-        (answer for answer in answers.values() if answer.advised), key=lambda answer: answer.row["value_a"]
-    )
-    shown = headline if headline.advised or not advised else advised[0]
+    advised = [answer for answer in answers.values() if answer.advised]
+    shown = headline if headline.advised or not advised else min(advised, key=lambda answer: answer.row["value_a"])
     words = ("Default", "Use") if shown.advised else ("Keep", "Not advised")
     write = snippets.write_training if shown.is_training else snippets.write_sampling
     code = write(shown.after if shown.advised else shown.before)
