@@ -28,8 +28,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     pixels = load("mnist5k").pixels[: 2 * N, 0].numpy()
     paths = [tmp_path_factory.mktemp(name) for name in ("real", "images")]
     for path, images in zip(paths, (pixels[:N], pixels[N:] & 240), strict=True):
-        for number, image in enumerate(images):
-            Image.fromarray(image).save(path / f"{number:04}.png")
+        for index, image in enumerate(images):
+            Image.fromarray(image).save(path / f"{index:04}.png")
     return paths
 
 

@@ -83,9 +83,9 @@ def command(arguments: Sequence[str], prog: str) -> int:
         raise ValueError(f"fail_if_slower: it needs an interval, so --runs {benchmarks.ENOUGH} on each side")
     if n_runs:
         check_same_code(folder, options, saved)
-    for number in range(1, n_runs + 1):
-        print(f"run {number} of {n_runs}", file=sys.stderr, flush=True)
-        file = folder / f"{len(saved) + number}.json"
+    for index in range(1, n_runs + 1):
+        print(f"run {index} of {n_runs}", file=sys.stderr, flush=True)
+        file = folder / f"{len(saved) + index}.json"
         if status := time_once(options, file):
             file.unlink(missing_ok=True)
             return status
@@ -125,8 +125,8 @@ def time_once(options: BenchOptions, file: Path) -> int:
     assert spec and spec.origin
     parts = options.parts or (OF_USERS if options.sampler or options.network else PARTS)
     files = [str(Path(spec.origin).with_name(f"bench_{part}.py")) for part in parts]
-    given = {"--sampler": options.sampler, "--network": options.network, "--data": options.data}
-    words = [f"{name}={value}" for name, value in given.items() if value]
+    typed = {"--sampler": options.sampler, "--network": options.network, "--data": options.data}
+    words = [f"{name}={value}" for name, value in typed.items() if value]
     # -P: a folder of the user's that is called experiments does not hide ours
     done = subprocess.run([sys.executable, "-P", "-m", "pytest", *files, *OPTIONS, f"--benchmark-json={file}", *words])
     return done.returncode if done.returncode in (0, 1, 130) else 2

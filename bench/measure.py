@@ -58,8 +58,8 @@ def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> d
         except (Exception, pytest.skip.Exception) as error:
             results[name] = error
     clocks = read_clocks()
-    for number in range(rounds):
-        for job, run in timed if number % 2 else reversed(timed):
+    for round_index in range(rounds):
+        for job, run in timed if round_index % 2 else reversed(timed):
             forget_peak(job.device)
             start = time.perf_counter()
             job.out = run()

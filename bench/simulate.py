@@ -18,7 +18,7 @@ import numpy as np
 from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import ENOUGH_NETWORKS, odd_network, too_noisy
 from experiments.run.choice import Candidate, pick
-from experiments.run.compare import Contrast, Row, Side, against_first
+from experiments.run.comparisons import Contrast, Row, Side, against_first
 from experiments.run.contrasts import Verdicts, depends_on_limit
 from experiments.run.effects import find_effects
 from experiments.scoring.sides import best_set_rows
@@ -40,17 +40,17 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
     by_network = np.array(true)[:, None] + sd[:, None] * rng.standard_normal((len(true), networks))
     shared = rng.standard_normal((networks, N)) * 0.5**0.5
     sides = list[Side]()
-    for number, values in enumerate(by_network):
+    for index, values in enumerate(by_network):
         noise = shared + rng.standard_normal((networks, N)) * 0.5**0.5
-        sides.append(make_side(number, values[:, None] + noise))
+        sides.append(make_side(index, values[:, None] + noise))
     return sides, by_network.mean(axis=1)
 
 
-def make_side(number: int, units: Array, section: str = "g", budget: int | None = None) -> Side:
-    """The setting of this number, from the distance of each unit of images (networks, N)."""
+def make_side(index: int, units: Array, section: str = "g", budget: int | None = None) -> Side:
+    """The setting of this index, from the distance of each unit of images (networks, N)."""
     distances = {seed: {"mmd": Distance(x.mean(), x - x.mean())} for seed, x in enumerate(units)}
     rows = {seed: ROW | {"mmd": by_metric["mmd"].value} for seed, by_metric in distances.items()}
-    return Side(f"s{number}", section, budget, len(units), rows, distances)
+    return Side(f"s{index}", section, budget, len(units), rows, distances)
 
 
 def errors(verdicts: Verdicts, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
@@ -171,7 +171,7 @@ def of_choice(rng: Rng, explorers: int, confirmers: int, share: float, failing: 
     wins = [100.0 * (estimate.clear and estimate.difference < 0) for estimate in estimates]
     held, wrong = errors(verdicts, contrasts, np.array(true))
     named = [odd_network([a.value - b.value for a, b in c.pairs("mmd")], SMALL) is not None for c in contrasts]
-    said = [depends_on_limit(of_all, within, verdicts) for of_all, within in depends]
+    said = [depends_on_limit(of_all, limited, verdicts) for of_all, limited in depends]
     shares = [100.0 * wrong, 100 * held, 100 * float(np.mean(named)), 100.0 * any(said)]
     return [*wins, *shares, float(np.mean(regrets))]
 
@@ -184,10 +184,10 @@ def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int,
     sides = list[Side]()
     of_unit = OF_IMAGES * (N * 250 / n_images / 2) ** 0.5  # two such sides differ by OF_IMAGES with 250 images
     spread = OF_NETWORKS / 2**0.5 if networks > 1 else 0.0
-    for number, value in enumerate(true):
+    for index, value in enumerate(true):
         units = value + of_unit * rng.standard_normal((networks, N)) + spread * rng.standard_normal((networks, 1))
         units += FAILURE * ((rng.random((networks, 1)) < failing) - failing)
-        sides.append(make_side(number, units, "confirm", budget))
+        sides.append(make_side(index, units, "confirm", budget))
     return sides
 
 
@@ -197,9 +197,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", metavar="TABLE")
     parser.add_argument("--runs", type=int, default=1000)
-    given = parser.parse_args()
-    for name in given.tables or TABLES:
-        for at, cells in enumerate(TABLES[name](given.runs)):
+    options = parser.parse_args()
+    for name in options.tables or TABLES:
+        for at, cells in enumerate(TABLES[name](options.runs)):
             line = " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells)
             print(f"| {line} |", flush=True)
             if at == 0:

@@ -21,7 +21,7 @@ from diffusion_core.samplers.euler import Euler
 from experiments.candidates import Candidates
 from experiments.distances.feature_spaces import default_features
 from experiments.export.settings_file import schedule_from
-from experiments.run.compare import (
+from experiments.run.comparisons import (
     CONFIRM,
     PRIMARY,
     Choice,
@@ -161,7 +161,7 @@ class Beta(Candidates):
         return [f"the schedule is {schedule.name}, {steps}, from {self.setting}"]
 
     @property
-    def given_choices(self) -> Path | None:
+    def choices_path(self) -> Path | None:
         if self.only_primary or (self.choices and self.choices.name == EXPLORE_ANEW):
             return None
         return self.choices or self._shipped

@@ -14,7 +14,7 @@ from diffusion_core.registry import SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.distances.feature_spaces import default_features, sees_noise
-from experiments.run.compare import Place
+from experiments.run.comparisons import Place
 from experiments.run.options import Names, names_option, option_help
 from experiments.run.setting import Point, Setting, read_sampler
 from experiments.run.study import ExploringStudy, read_formulas
@@ -138,9 +138,9 @@ class Candidates(ExploringStudy):
         return Point(text, schedule, sampler, min(self.sigma_max, self.span[1]), sigma_min, to_zero)
 
     @cached_property
-    def given_points(self) -> Mapping[str, Point]:
+    def file_points(self) -> Mapping[str, Point]:
         """The points that an earlier run chose, by name, if it chose for this run; otherwise none."""
-        content = read_json(self.given_choices) if self.given_choices else {}
+        content = read_json(self.choices_path) if self.choices_path else {}
         return {point["name"]: Point(**point) for point in content.get("points", ())}
 
     def explore(self) -> Iterator[Setting]:
@@ -153,7 +153,7 @@ class Candidates(ExploringStudy):
 
     def find(self, place: Place) -> Setting | None:
         name, budget = place
-        point = (self.given_points or self.points).get(name)
+        point = (self.file_points or self.points).get(name)
         return self.make(point, budget) if point and budget is not None else None
 
 

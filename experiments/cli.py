@@ -58,7 +58,7 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
     if not files and {"--vary", "--help-all"} & {*arguments}:
         return (*_parse(sweep.Vary, arguments, f"{prog} sweep"), "factors")
     if not arguments or arguments[0] in ("-h", "--help"):
-        usage = f"usage: {prog} sweep FILE.py [options]\n       {prog} sweep --vary FACTOR=LEVEL,LEVEL ... [options]"
+        usage = f"usage: {prog} sweep FILE.py [options]\n       {prog} sweep --vary NAME=VALUE,VALUE ... [options]"
         print(f"{usage}\n\n{SWEEP}\n\n{(sweep.__doc__ or '').replace('python -m experiments', prog)}")
         raise SystemExit(0 if arguments else 2)
     file = Path(files[0] if files else arguments[0]).expanduser()
@@ -76,7 +76,7 @@ def _parse(study_class: type[Study], arguments: Sequence[str], prog: str) -> tup
         print(short_help(prog, study_class, preset))
         raise SystemExit(0)
     arguments = ["--help" if word == "--help-all" else word for word in arguments]
-    typed: CommandLine[Study] = tyro.cli(
+    parsed: CommandLine[Study] = tyro.cli(
         CommandLine[study_class],  # type: ignore[valid-type]  # known when it runs
         prog=prog,
         description=description(prog, study_class, preset),
@@ -84,19 +84,19 @@ def _parse(study_class: type[Study], arguments: Sequence[str], prog: str) -> tup
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    given = typed_names(arguments)
-    if "preset" in given & config.keys():
+    typed = typed_names(arguments)
+    if "preset" in typed & config.keys():
         raise ValueError("preset, config: the file has a preset; give one of them")
-    stored = {name: value for name, value in config.items() if name not in given}
+    stored = {name: value for name, value in config.items() if name not in typed}
     names = {field.name for field in fields(study_class)}
-    study = replace(typed.study, **{name: value for name, value in stored.items() if name in names})
+    study = replace(parsed.study, **{name: value for name, value in stored.items() if name in names})
     study.check()
     values: dict[str, Any] = {name: getattr(study, name) for name in names}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
     study = replace(study, **values)
-    study.check_typed(given)
-    running = vars(typed.running) | {name: value for name, value in stored.items() if name not in names}
-    return study, Options(given=given, **running)
+    study.check_typed(typed)
+    running = vars(parsed.running) | {name: value for name, value in stored.items() if name not in names}
+    return study, Options(typed=typed, **running)
 
 
 def read_config(study_class: type[Study], file: str) -> dict[str, Any]:

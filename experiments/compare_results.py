@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from experiments.console import Terminal
-from experiments.run.compare import CONTROL, Contrast, Row, Side
+from experiments.run.comparisons import CONTROL, Contrast, Row, Side
 from experiments.run.options import option_help
 from reports.schema import EXPLORE, METRICS, PRIMARY_METRIC, WORSE
 

@@ -122,13 +122,13 @@ def exit_on_interrupt() -> Iterator[None]:
         yield
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(signum: int, frame: FrameType | None) -> None:
     """Ends a run at SIGTERM, which schedulers send before they kill a job, as Ctrl-C does."""
     INTERRUPT.set()
     raise KeyboardInterrupt
 
 
-def _exit(number: int, frame: FrameType | None) -> None:
+def _exit(signum: int, frame: FrameType | None) -> None:
     print(INTERRUPTED, file=sys.stderr, flush=True)
     os._exit(130)
 
@@ -137,9 +137,9 @@ def _exit(number: int, frame: FrameType | None) -> None:
 def signal_handler(handler: Handler, *signals: int) -> Iterator[None]:
     """Inside this block `handler` handles these signals, if this is the main thread."""
     here = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, handler) for number in signals} if here else {}
+    before = {signum: signal.signal(signum, handler) for signum in signals} if here else {}
     try:
         yield
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        for signum, earlier in before.items():
+            signal.signal(signum, earlier)

@@ -19,7 +19,7 @@ import tyro
 from diffusion_core.validation import check_range
 from experiments.console import Terminal, progress_bar
 from experiments.levels import measure_shares
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.options import Device, Folder, option_help
 from reports.schema import LOSS, NO_VERDICT
 

@@ -19,7 +19,7 @@ import tyro
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, TRUNKS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.run.compare import CONFIRM
+from experiments.run.comparisons import CONFIRM
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting
 from experiments.run.study import (

@@ -1,6 +1,6 @@
 """`python -m experiments robustness DIR ...`: which fixed choice turns the answer? Of results that are there.
 
-Results that differ in one fixed choice, all else equal, answer the same question at several levels of it. A verdict
+Results that differ in one fixed choice, all else equal, answer the same question at several values of it. A verdict
 "better" beside "no difference detected" is no change (Gelman and Stern 2006, Am. Stat. 60, 328): the change is tested.
 """
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 HELP = """Which fixed choice turns the answer? Compares results that are there and differ in one choice.
 
 A line has a question (fresh noise on the fixed schedule; best against best within a number of evaluations; the chosen
-against the default), a factor (data, features, network, recipe, training images, last level) and its levels. The
-answer holds if it is significant and of one sign at every level, turns if it is significant with opposite signs at two;
-its size depends on the factor if the change between two levels is significant. Fewer than five networks get no word."""
+against the default), a factor (data, features, network, recipe, training images, last level) and its values. The
+answer holds if it is significant and of one sign at every value, turns if it is significant with opposite signs at two;
+its size depends on the factor if the change between two values is significant. Fewer than five networks get no word."""
 KINDS = {
     PRIMARY: "fresh noise, {fixed}",
     CONFIRM: "{what} within {budget:.0f}",
@@ -175,11 +175,11 @@ def read_fixed(result: "LoadedResult", row: "pd.Series") -> dict[str, str]:
     )
     competes = row["kind"] != PRIMARY and row["choice"] != CHALLENGER and result.limit is not None
     seen = runs["images_seen"].fillna(0).max()
-    levels = [
+    values = [
         first["data"].partition("@")[0], result.features, first["network"], options.get("recipe", ""), f"{seen:,.0f}",
         "competes" if competes else f"{first['sigma_min']:g}", settings,
     ]  # fmt: skip
-    return dict(zip(FACTORS, map(str, levels), strict=True))
+    return dict(zip(FACTORS, map(str, values), strict=True))
 
 
 def describe_list(options: dict[str, Any]) -> str:
@@ -189,17 +189,17 @@ def describe_list(options: dict[str, Any]) -> str:
 
 
 def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
-    """Rows of holds.csv: for each question, factor and stratum one per level. Turns and changes are one Holm family."""
+    """Rows of holds.csv: for each question, factor and stratum one per value. Turns and changes are one Holm family."""
     from experiments.distances.intervals import CONFIDENCE, holm
 
     lines: dict[tuple[str, str, str], list[Answer]] = {}
     for answer in answers:
         for factor in FACTORS:
-            others = ", ".join(f"{name} {level}" for name, level in answer.fixed.items() if name != factor)
+            others = ", ".join(f"{name} {value}" for name, value in answer.fixed.items() if name != factor)
             lines.setdefault((answer.question, factor, others), []).append(answer)
     lines = {key: of_line for key, of_line in lines.items() if len({a.fixed[key[1]] for a in of_line}) > 1}
     in_order = sorted(lines.items(), key=lambda line: (line[1][0].place, FACTORS.index(line[0][1])))
-    lines = {key: sort_levels(key[1], of_line) for key, of_line in in_order}
+    lines = {key: sort_by_value(key[1], of_line) for key, of_line in in_order}
     inside = {answer.result for of_line in lines.values() for answer in of_line}
     apart = dict.fromkeys(answer.result for answer in answers if answer.result not in inside)
     notes += [f"different from all others in two choices or more: {', '.join(apart)}"] if apart else []
@@ -208,17 +208,17 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
     p_values = [p for tests in changes.values() for _, _, estimate, turn in tests for p in (estimate.p_value, turn)]
     corrected = iter(holm(p_values))
     rows = list[Row]()
-    for number, ((question, factor, others), of_line) in enumerate(lines.items(), 1):
+    for index, ((question, factor, others), of_line) in enumerate(lines.items(), 1):
         tests = [(*test, next(corrected), next(corrected)) for test in changes[question, factor, others]]
-        levels = [answer.fixed[factor] for answer in of_line]
+        values = [answer.fixed[factor] for answer in of_line]
         names = {
-            a.result: at if levels.count(at) == 1 else f"{at} ({a.result})"
-            for a, at in zip(of_line, levels, strict=True)
+            a.result: at if values.count(at) == 1 else f"{at} ({a.result})"
+            for a, at in zip(of_line, values, strict=True)
         }
         signs = {answer.sign for answer in of_line}
         word = HOLDS if signs in ({1}, {-1}) else UNDECIDED
         word = TURNS if any(turn <= 1 - CONFIDENCE for *_, turn in tests) else word
-        line: Row = {"line": str(number), "question": question, "choice": factor, "with": others, "effect": word}
+        line: Row = {"line": str(index), "question": question, "choice": factor, "with": others, "effect": word}
         if tests:
             before, after, estimate, _, p_value, _ = min(tests, key=lambda test: test[4])
             line |= {"change": estimate.difference, "change_low": estimate.low, "change_high": estimate.high}
@@ -238,12 +238,12 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
     return rows
 
 
-def sort_levels(factor: str, answers: Sequence[Answer]) -> list[Answer]:
-    """By level, in the order of numbers where they are numbers."""
+def sort_by_value(factor: str, answers: Sequence[Answer]) -> list[Answer]:
+    """By value, in the order of numbers where they are numbers."""
 
     def order(answer: Answer) -> tuple[float, str]:
-        level = answer.fixed[factor].replace(",", "")
-        return float(level) if level.replace(".", "").isdigit() else 0.0, level
+        value = answer.fixed[factor].replace(",", "")
+        return float(value) if value.replace(".", "").isdigit() else 0.0, value
 
     return sorted(answers, key=order)
 

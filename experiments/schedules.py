@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from experiments.candidates import Candidates
-from experiments.run.compare import DEFAULT, Choice, Duel, duel_defaults, duel_fewest
+from experiments.run.comparisons import DEFAULT, Choice, Duel, duel_defaults, duel_fewest
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Presets
 from reports.schema import AT_LARGEST
 

@@ -17,7 +17,7 @@ COLUMNS = {"networks": "model_id", "samples": "samples_id", "scores": "run_id"} 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """Shows how much of each kind a store holds.
+    """Shows how much of each stage a store holds.
 
     A store holds what runs share: networks, samples and scores, each a file named by the hash of its config. Any of
     them may be deleted: what a command needs is made again.
@@ -26,7 +26,7 @@ class StoreOptions:
     store: Folder = Path("runs/store")
     """The store."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
-    """List the files of one kind, such as samples."""
+    """List the files of one stage, such as samples."""
     unused: bool = False
     """List the networks, samples and scores that no result below --out uses."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
@@ -42,23 +42,23 @@ def command(arguments: Sequence[str], prog: str) -> int:
     config = (tyro.conf.FlagCreatePairsOff,)
     options = tyro.cli(StoreOptions, prog=prog, args=list(arguments), config=config)
     root = options.store.expanduser()
-    kind = options.kind
+    stage = options.kind
     if options.unused:
         return list_unused(options, root, Terminal())
     if options.delete or options.yes:
         raise ValueError("delete: it needs --unused; or delete files of the store yourself")
     files = {path.name: sorted(path.glob("*.safetensors")) for path in sorted(root.glob("*")) if path.is_dir()}
     files = {name: paths for name, paths in files.items() if paths}
-    if kind is not None and kind not in files:
-        raise ValueError(f"kind={kind!r}: there is none in {root}; there are {', '.join(files) or 'no kinds'}")
-    rows = {path.stem: [path] for path in files[kind]} if kind else files
+    if stage is not None and stage not in files:
+        raise ValueError(f"kind={stage!r}: there is none in {root}; there are {', '.join(files) or 'no files'}")
+    rows = {path.stem: [path] for path in files[stage]} if stage else files
     print_sizes(rows, Terminal())
     Terminal().print(f"{plural(sum(map(len, rows.values())), 'file')} in {root}")
     return 0
 
 
 def print_sizes(files: Mapping[str, Sequence[Path]], console: Terminal) -> None:
-    """A line for each name: how large its files are, and their number if it is a kind of files."""
+    """A line for each name: how large its files are, and how many, if it is a stage."""
     for name, paths in files.items():
         size = decimal(sum(path.stat().st_size for path in paths))
         console.print(f"{name}  {size}" + (f", {plural(len(paths), 'file')}" if len(paths) > 1 else ""))

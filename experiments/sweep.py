@@ -152,7 +152,7 @@ class Vary(Grid):
         final = final or read_value("final_denoise", values.get("final_denoise", "false"), bool)
         ready = values.get("network", "") if is_pretrained(self.network) else ""
         return Setting(
-            "", schedule.within(budget - final, solver), solver, training=self.training(values), final_denoise=final,
+            "", schedule.fit(budget - final, solver), solver, training=self.training(values), final_denoise=final,
             network=ready or None, impossible="; ".join(impossible),
         )  # fmt: skip
 

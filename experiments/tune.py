@@ -21,7 +21,7 @@ import tyro
 
 from diffusion_core.validation import check_range
 from experiments.candidates import Candidates, Point, has_own_ends, join_call, split_call
-from experiments.run.compare import Choice, Duel, duel_defaults
+from experiments.run.comparisons import Choice, Duel, duel_defaults
 from experiments.run.options import option_help
 from experiments.run.setting import Setting, read_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Notify, Presets

@@ -260,11 +260,11 @@ def describe_protocol(result: LoadedResult) -> str:
     rows = result.choices
     if len(rows) and result.was_confirmed:
         explored = rows[rows["networks"].notna()]
-        given = not result.table["section"].eq(EXPLORE).any()
+        planned = not result.table["section"].eq(EXPLORE).any()
         who = "this network"
         if result.trained_here:
             who = plural(explored["networks"].max(), "other network") if len(explored) else "others"
-        what = "chose one setting per question" if given else f"chose among {len(explored)} settings"
+        what = "chose one setting per question" if planned else f"chose among {len(explored)} settings"
         texts.append(f"{who} {what}; then, with other noise, these compared")
         barred = explored[are_set(explored["barred"])]
         if len(barred):

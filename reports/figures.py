@@ -23,7 +23,7 @@ LETTERS = 30  # of a line of a label
 WIDE = 8  # ratio of the ends of a numeric factor that is drawn on a logarithmic axis
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
-MARKS: dict[str, dict[str, Any]] = {  # kind of mark -> how it differs from a dot of the line's colour
+MARKS: dict[str, dict[str, Any]] = {  # look -> how its mark differs from a dot of the line's colour
     "open": {"color": GREY, "markerfacecolor": "white"},
     "grey": {"color": GREY},
     "diamond": {"marker": "D", "markersize": 3.5},
@@ -67,8 +67,8 @@ def draw_differences(figure: Figure) -> Canvas:
             if line:
                 color = COLORS.get(line.bar.look, GREY)
                 ax.plot([line.bar.low, line.bar.high], [middle, middle], color=color)
-                for kind, place in line.bar.marks:
-                    ax.plot(place, middle, **_mark(kind or line.bar.look, color), clip_on=False)
+                for look, place in line.bar.marks:
+                    ax.plot(place, middle, **_mark(look or line.bar.look, color), clip_on=False)
             at += len(rows) + 0.4
     ax.axvline(figure.zero, color="black", linewidth=0.6, zorder=0)
     ax.set_xticks([place for place, _ in figure.ticks], [text for _, text in figure.ticks])
@@ -79,15 +79,15 @@ def draw_differences(figure: Figure) -> Canvas:
     ax.tick_params(axis="y", length=0)
     ax.tick_params(axis="x", top=True, labeltop=True)
     sns.despine(ax=ax, left=True)
-    handles = [Line2D([], [], label=words, **_mark(kind, COLORS.get(kind, "black"))) for kind, words in figure.legend]
+    handles = [Line2D([], [], label=words, **_mark(look, COLORS.get(look, "black"))) for look, words in figure.legend]
     if handles:
         canvas.legend(handles=handles, loc="outside lower center", ncols=2)
     canvas.set_size_inches(WIDTH, ROW * (at + 5 + 1.4 * ((len(handles) + 1) // 2)))
     return canvas
 
 
-def _mark(kind: str, color: str) -> dict[str, Any]:
-    return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
+def _mark(look: str, color: str) -> dict[str, Any]:
+    return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(look, {})
 
 
 def draw_curves(curves: Curves) -> Canvas:
@@ -152,7 +152,7 @@ def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") 
     axes = canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     above, below = axes[0, 0], axes[-1, 0]
     palette = enumerate(sns.color_palette("colorblind"))
-    readable = [color for number, color in palette if number not in PALE]
+    readable = [color for index, color in palette if index not in PALE]
     colors = dict(zip(order, sns.color_palette(readable, len(order)), strict=True))
     first = ratio.drop_duplicates("train_noise").set_index("train_noise")["setting"].map(colors).to_dict()
     sns.lineplot(ratio, x="sigma", y="ratio", hue="setting", style="setting", palette=colors, ax=above)

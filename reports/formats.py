@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import pandas as pd
 
-from reports.schema import DISTANCE_NAMES, NO_DIFFERENCE, NOT_SIGNIFICANT
+from reports.schema import METRICS, NO_DIFFERENCE, NOT_SIGNIFICANT
 
-NAMES = {**DISTANCE_NAMES, "precision": "precision", "recall": "recall", "loss": "loss, %"}
+NAMES = {"precision": "precision", "recall": "recall", "loss": "loss, %"}
+NAMES |= {name: metric.shown for name, metric in METRICS.items()}
 SCALES = {metric: 1000.0 for metric, name in NAMES.items() if name.endswith(" ×1000")} | {"loss": 100.0}
 MOST_DECIMALS = 6
 CARDINALS = "One Two Three Four Five Six Seven Eight Nine Ten".split()

@@ -46,7 +46,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval from `low` to `high` with marks (kind, place), all in per cent. The verdict is its colour."""
+    """An interval from `low` to `high` with marks (look, place), all in per cent. The verdict is its colour."""
 
     verdict: str
     low: float
@@ -60,10 +60,10 @@ class Bar:
         return cls(verdict, low, high, (*(("speck", axis.place(speck)) for speck in specks), ("", at)))
 
     @classmethod
-    def dot(cls, axis: Axis, value: float, kind: str) -> "Bar":
-        """One mark without an interval. `kind`: a verdict, "before" or "real"."""
+    def dot(cls, axis: Axis, value: float, look: str) -> "Bar":
+        """One mark without an interval. `look`: a verdict, "before" or "real"."""
         position = axis.place(value)
-        return cls(kind, position, position, (("", position),))
+        return cls(look, position, position, (("", position),))
 
     @property
     def look(self) -> str:

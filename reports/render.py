@@ -174,8 +174,8 @@ def draw_line(line: Line, figure: Figure) -> str:
     characters = ["─" if low <= at <= high else " " for at in range(WIDTH)]
     characters[zero] = "┼" if characters[zero] == "─" else "│"
     usual = "○" if line.bar.look == "not" else "●"
-    for at, (kind, _) in zip(marks, line.bar.marks, strict=True):
-        characters[at] = GLYPHS.get(kind, usual)
+    for at, (look, _) in zip(marks, line.bar.marks, strict=True):
+        characters[at] = GLYPHS.get(look, usual)
     labels = [" ".join(other.label.replace(BREAK, "").split()) for other in (line, *figure.lines)]
     label, width = labels[0], min(max(map(len, labels)), LETTERS)
     if len(label) > width:
@@ -188,7 +188,7 @@ def draw_line(line: Line, figure: Figure) -> str:
 
 def draw_legend(figure: Figure) -> str:
     """The marks of a figure of samplers and what they are, in characters."""
-    marks = (f"{GLYPHS.get(kind, '●')} {text}" for kind, text in figure.legend)
+    marks = (f"{GLYPHS.get(look, '●')} {text}" for look, text in figure.legend)
     return f" {', '.join(marks)}." if figure.long and figure.legend else ""
 
 

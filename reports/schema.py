@@ -5,10 +5,29 @@ No third-party package is imported.
 
 import lzma
 from pathlib import Path
+from typing import NamedTuple
 
-DISTANCE_NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD"}  # as pages show them
-METRICS = tuple(DISTANCE_NAMES)
-PRIMARY_METRIC = METRICS[0]  # the primary metric
+
+class Metric(NamedTuple):
+    """A distance between samples and real images, as all that measure, store and show it know it.
+
+    Args:
+        shown: its name on pages, which show it times 1000 if the name says so.
+        kernel: the function of `experiments.distances.kernels` of which it is the squared maximum mean discrepancy; ""
+            for the Fréchet distance. With a kernel, table.csv has its standard error too, as NAME_se.
+        later: whether older results lack it. References and scores are made anew for it; samples are not.
+    """
+
+    shown: str
+    kernel: str = ""
+    later: bool = False
+
+
+METRICS = {"mmd": Metric("MMD ×1000", "gaussian"), "kd": Metric("KD ×1000", "cubic"), "fd": Metric("FD")}
+PRIMARY_METRIC = "mmd"
+OF_METRICS = " ".join(
+    f"{name}{'?' if metric.later else ''} {f'{name}_se?' if metric.kernel else ''}" for name, metric in METRICS.items()
+)
 HOLDS, TURNS, DEPENDS = "holds", "turns", "size depends"  # what the levels of a fixed choice do to an answer
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
@@ -33,12 +52,12 @@ EXPLORATION, EFFECTS = "exploration", "effects"  # families of comparisons, whic
 TABLES: dict[str, tuple[str, ...]] = {
     name: tuple(columns.split())
     for name, columns in {
-        "table.csv": """experiment section setting budget status error
+        "table.csv": f"""experiment section setting budget status error
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
             sample_seed network images_seen train_batch? lr? ema_decay? trained_by? train_seconds? train_loss?
             trained_commit? features features_id?
-            mmd mmd_se? fd kd kd_se precision recall visible_noise? visible_noise_se? to_training? to_training_real?
+            {OF_METRICS} precision recall visible_noise? visible_noise_se? to_training? to_training_real?
             memorised? seconds batch_size retries? device precision_mode compiled threads shared_device model_id?
             samples_id run_id finished_at""",
         "contrasts.csv": """experiment? kind section budget metric a b

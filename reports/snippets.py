@@ -32,14 +32,14 @@ SAMPLERS = {
 TRAINING = """\
 {first}sigma = ({p_mean:g} + {p_std:g} * torch.randn(len(x0), 1, 1, 1)).exp()  # in standard deviations of the data x0
 x = x0 + sigma * torch.randn_like(x0)
-D = denoise({given}, sigma)
+D = denoise({input}, sigma)
 loss = ((1 + 1 / sigma**2) * (D - x0) ** 2).mean()"""
 
-GIVEN = {  # parameterisation -> what comes first, and what the network is given
-    "preconditioned": {"first": "", "given": "x"},
+INPUTS = {  # parameterisation -> what comes first, and what the network is given
+    "preconditioned": {"first": "", "input": "x"},
     "mixture-input": {
         "first": "mixture = TiedMixture.fit(images)  # of diffusion_core.exact.tied_mixture; all training images\n",
-        "given": "torch.cat([x, x - sigma * mixture(x, sigma.flatten())], 1)",
+        "input": "torch.cat([x, x - sigma * mixture(x, sigma.flatten())], 1)",
     },
 }  # fmt: skip
 
@@ -59,8 +59,8 @@ def write_sampling(row: pd.Series) -> str:
 
 def write_training(row: pd.Series) -> str:
     """The noise levels and the loss of a training, of log-normal levels with the weights of Karras et al."""
-    known = row["weighting"] == "karras" and row["parameterisation"] in GIVEN and pd.notna(row["p_std"])
-    return TRAINING.format(**row, **GIVEN[row["parameterisation"]]) if known else ""
+    known = row["weighting"] == "karras" and row["parameterisation"] in INPUTS and pd.notna(row["p_std"])
+    return TRAINING.format(**row, **INPUTS[row["parameterisation"]]) if known else ""
 
 
 def show(text: str) -> list[tuple[str, Any]]:

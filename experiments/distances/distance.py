@@ -13,24 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reports.schema import METRICS
+
 Array = NDArray[np.float64]
 NONE: Array = np.zeros(0)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A row of the table of distances. `with_se`: whether table.csv has its standard error, as NAME_se."""
-
-    with_se: bool
-
-
-DISTANCES = {"mmd": Metric(with_se=True), "kd": Metric(with_se=True), "fd": Metric(with_se=False)}  # as in METRICS
-FIRST_DISTANCES = ("mmd", "kd", "fd")
-
-
-def later_distances() -> tuple[str, ...] | None:
-    """All but the first, which identities of references and scores name: with a new one, these are made again."""
-    return tuple(name for name in DISTANCES if name not in FIRST_DISTANCES) or None
 
 
 @dataclass(frozen=True)
@@ -90,6 +76,12 @@ def jackknife_variance(terms: Array) -> float:
     """The variance of a distance over images that add these terms (infinitesimal jackknife); 0 for no images."""
     n = len(terms)
     return float((terms**2).sum() / (n * (n - 1))) if n else 0.0
+
+
+def columns_of(distances: Mapping[str, Distance]) -> dict[str, float]:
+    """The columns of table.csv: each distance, and its standard error if it has a kernel."""
+    ses = {f"{name}_se": distance.se for name, distance in distances.items() if METRICS[name].kernel}
+    return {name: distance.value for name, distance in distances.items()} | ses
 
 
 def pack_distances(distances: Mapping[str, Distance]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ else is changed. So the squared upper end of the share also grows by that of the
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE
-from experiments.distances.kernels import Gaussian, across, median_distance, within
+from experiments.distances.kernels import across, gaussian, median_distance, within
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 FAR = 4  # standard errors of a share, for `is_reordered`
@@ -134,7 +135,7 @@ def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | Non
     if not (width := median_distance(before)) > 0:
         raise ValueError("more than half of the pairs of images before are equal, so they have no scale")
     n = len(before)
-    kernel = {"": Gaussian(width)}
+    kernel = {"": partial(gaussian, width=width)}
     sizes = np.bincount(units)
     groups = torch.from_numpy(units).to(before.device)
     of_before, of_after = (within(kernel, images, groups)[0][""].rows / (n - 1) for images in (before, after))

@@ -5,8 +5,9 @@ Tensors decide the device and the precision. `pairs` makes the products and the 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
+
+from reports.schema import METRICS
 
 CPU_BLOCK = 512  # images per side of a block: in float64 2 MiB, which fit in a cache
 CARD_BLOCK = 8192  # on other devices: 512 MiB, of which four live at a time, so that no launch is too small
@@ -29,29 +32,19 @@ class Block(NamedTuple):
     squares: Tensor  # |x - y|^2
 
 
-@dataclass(frozen=True)
-class Cubic:
+def cubic(block: Block, width: float, dimension: int) -> Tensor:  # all kernels are called alike
     """torch-fidelity's polynomial kernel (x.y / d + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401)."""
-
-    dimension: int
-
-    def __call__(self, block: Block) -> Tensor:
-        base = block.products / self.dimension
-        base += 1
-        return base.square().mul_(base)  # a power takes longer
+    base = block.products / dimension
+    base += 1
+    return base.square().mul_(base)  # a power takes longer
 
 
-@dataclass(frozen=True)
-class Gaussian:
+def gaussian(block: Block, width: float, dimension: int = 0) -> Tensor:
     """exp(-|x - y|^2 / width^2), the RBF kernel of CMMD (Jayasumana et al. 2024, arXiv 2401.09603)."""
-
-    width: float
-
-    def __call__(self, block: Block) -> Tensor:
-        return (block.squares / -(self.width**2)).exp_()
+    return (block.squares / -(width**2)).exp_()
 
 
-Kernels = Mapping[str, Cubic | Gaussian]
+Kernels = Mapping[str, Callable[[Block], Tensor]]
 
 
 @dataclass(frozen=True)
@@ -80,9 +73,10 @@ class Across(NamedTuple):
         return precision, recall
 
 
-def build(width: float, dimension: int) -> dict[str, Cubic | Gaussian]:
-    """The kernels by the name of their distance. `width`: of the Gaussian one; `dimension`: of the features."""
-    return {"mmd": Gaussian(width), "kd": Cubic(dimension)}
+def build(width: float, dimension: int) -> Kernels:
+    """The kernels of all distances that have one. `width`: of the Gaussian one; `dimension`: of the features."""
+    of_metrics = {name: globals()[metric.kernel] for name, metric in METRICS.items() if metric.kernel}
+    return {name: partial(kernel, width=width, dimension=dimension) for name, kernel in of_metrics.items()}
 
 
 def pairs(left: Tensor, right: Tensor | None = None) -> Iterator[Block]:

@@ -15,11 +15,11 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
-from experiments.run.compare import CONFIRM, Row, Side
+from experiments.run.comparisons import CONFIRM, Row, Side
 from experiments.run.identity import identity
 from experiments.run.networks import Network, data_of
 from experiments.run.runs import Run
-from experiments.run.stages import draw
+from experiments.run.stages import generate
 from experiments.run.study import Notify
 from experiments.run.tables import RunResults
 from experiments.user.conventions import WrappedModel
@@ -140,7 +140,7 @@ def difference(code: str, measured: Run, model: Model) -> float:
     def ours(relative_error: float) -> Tensor:
         """Our images if the network reads x with this error, as rounding may change it."""
         wrapped = WrappedModel(model, images=partial(torch.mul, other=1 + relative_error))
-        x = draw(measured, wrapped, range(N_IMAGES), N_IMAGES)
+        x = generate(measured, wrapped, range(N_IMAGES), N_IMAGES)
         return model.inner(x) if isinstance(model, Adapter) else x
 
     try:

@@ -73,7 +73,7 @@ class BenchmarkKey:
 
 
 @dataclass(frozen=True)
-class MachineChoice:
+class TimedMachines:
     """The machines of training and of everything else, and why."""
 
     training: Machine
@@ -84,13 +84,13 @@ class MachineChoice:
 
 def autotune(
     network: Network, plain: Machine, cache: Cache, n_networks: int, notify: Callable[[str], object]
-) -> MachineChoice:
+) -> TimedMachines:
     """The machines for a network that is not exact. `n_networks`: trained side by side at most; 1 for never."""
     seconds = timings(network, plain, cache, notify).items()
     forwards = {mode: time for mode, time in seconds if mode.stage == SAMPLING}
     steps = {mode: time for mode, time in seconds if mode.stage == TRAINING}
     if not forwards or (isinstance(network, Trained) and not steps):
-        return MachineChoice(plain, plain, "this machine could not be timed, so everything is in plain fp32")
+        return TimedMachines(plain, plain, "this machine could not be timed, so everything is in plain fp32")
     best = _best(forwards, lambda mode: forwards[mode])
     sampling = training = replace(plain, precision=best.precision)
     per_image = forwards[best] / best.batch
@@ -108,7 +108,7 @@ def autotune(
         best = _best(steps, cost)
         training = replace(plain, precision=best.precision, threads=best.threads)
         choices.append(_in_words(best, steps))
-    return MachineChoice(training, sampling, f"timed on this machine: {'; '.join(choices)}", per_image)
+    return TimedMachines(training, sampling, f"timed on this machine: {'; '.join(choices)}", per_image)
 
 
 def _best(seconds: Mapping[ComputeMode, float], cost: Callable[[ComputeMode], float]) -> ComputeMode:
@@ -153,9 +153,9 @@ def time_interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[C
     """The least seconds of each run over several rounds, without runs that fail; {} if the first, plain one fails."""
     least = dict.fromkeys(runs, math.inf)
     first = next(iter(runs))
-    for number in range(ROUNDS):
+    for round_index in range(ROUNDS):
         for mode in [*least]:
-            if number and first in least and least[mode] * mode.threads > HOPELESS * least[first] * first.threads:
+            if round_index and first in least and least[mode] * mode.threads > HOPELESS * least[first] * first.threads:
                 continue
             try:
                 least[mode] = min(time_call(runs[mode], mode.threads), least[mode])

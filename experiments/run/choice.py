@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
-from experiments.run.compare import (
+from experiments.run.comparisons import (
     CONFIRM,
     CONTROL,
     DEFAULT,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.data.load import resolve
-from experiments.run.compare import CONTROL, DEFAULT, RULE, Choice, Choices, Row
+from experiments.run.comparisons import CONTROL, DEFAULT, RULE, Choice, Choices, Row
 from experiments.run.machine import code_version
 from experiments.run.study import ExploringStudy, check_seeds
 from experiments.user.json_io import read_json, write_json

@@ -26,7 +26,7 @@ from experiments.distances.intervals import (
     verdict,
 )
 from experiments.distances.reference import QUALITY, no_images_reason
-from experiments.run.compare import (
+from experiments.run.comparisons import (
     ALONE,
     CONFIRM,
     CONTROL,
@@ -131,7 +131,7 @@ def estimate_difference(contrast: Comparison, metric: str) -> Estimate:
     same_networks = contrast.kind == CONTROL and not differ_in_networks(contrast.sides)
     paired = all(side.paired for side in contrast.sides)
     estimate = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
-    return replace(estimate, holds_for=None) if contrast.sides[0].given else estimate
+    return replace(estimate, holds_for=None) if contrast.sides[0].is_image_set else estimate
 
 
 def family_of(comparison: Comparison) -> str:
@@ -184,21 +184,21 @@ def contrast_rows(comparisons: Sequence[Comparison], verdicts: Verdicts) -> Iter
         rows = [*_rows(comparison, *verdicts.known[id(comparison)])]
         rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
         if comparison.kind == ANY_NOISE:
-            within = (c for c in comparisons if c.kind == CONFIRM and c.budget == comparison.budget)  # type: ignore[union-attr]
-            rows[-len(METRICS)]["depends"] = any(depends_on_limit(comparison, one, verdicts) for one in within)
+            limited = (c for c in comparisons if c.kind == CONFIRM and c.budget == comparison.budget)  # type: ignore[union-attr]
+            rows[-len(METRICS)]["depends"] = any(depends_on_limit(comparison, one, verdicts) for one in limited)
         yield from rows
 
 
-def depends_on_limit(of_all: Contrast, within: Comparison, verdicts: Verdicts) -> bool:
+def depends_on_limit(of_all: Contrast, limited: Comparison, verdicts: Verdicts) -> bool:
     """Whether the answer changes with the limit of visible noise: opposite verdicts, or a clear change, by network."""
-    words = [verdict(verdicts.known[id(one)][1]) for one in (of_all, within) if one.seeds]
+    words = [verdict(verdicts.known[id(one)][1]) for one in (of_all, limited) if one.seeds]
     if {*words} == {BETTER, WORSE}:
         return True
-    if len({*of_all.seeds} & {*within.seeds}) < ENOUGH_NETWORKS:
+    if len({*of_all.seeds} & {*limited.seeds}) < ENOUGH_NETWORKS:
         return False
     before, after = (
         {seed: a.value - b.value for seed, (a, b) in zip(one.seeds, one.pairs(PRIMARY_METRIC), strict=True)}
-        for one in (within, of_all)
+        for one in (limited, of_all)
     )
     return intervals.estimate_change(before, after).clear
 
@@ -272,7 +272,7 @@ def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
         value_a = float(np.mean([a.value for a, _ in pairs]))
         value_b = float(np.mean([b.value for _, b in pairs]))
         row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
-        if metric == PRIMARY_METRIC and not contrast.a.given and len(seeds) > 1:
+        if metric == PRIMARY_METRIC and not contrast.a.is_image_set and len(seeds) > 1:
             row |= _by_network(seeds, [a.value - b.value for a, b in pairs], SMALLEST * min(value_a, value_b))
         row |= {"new_network_low": low, "new_network_high": high, "no_verdict": blocker or None, "verdict": word}
         if blocker:
@@ -305,7 +305,7 @@ def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) ->
     The difference is the measured one or `smallest`, the smallest of interest, if that is larger.
     """
     size = max(abs(estimate.difference), smallest)
-    if contrast.a.given or estimate.clear or size <= 0 or estimate.detectable <= size:
+    if contrast.a.is_image_set or estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
     if estimate.holds_for is None:
         needed = networks_to_detect(size, estimate.se, len(contrast.seeds), estimate.n_compared)
@@ -342,4 +342,4 @@ def _shared(contrast: Contrast) -> Row:
 
 def summarise(values: Array) -> dict[str, float]:
     numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
-    return {name: float(number) for name, number in numbers.items()}
+    return {name: float(value) for name, value in numbers.items()}

@@ -2,30 +2,22 @@
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from scipy.special import stdtrit
-from torch import Tensor
 
 from experiments.console import duration, plural
-from experiments.distances import frechet, kernels
-from experiments.distances.frechet import Moments
 from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER
 from experiments.run.autotune import SAMPLING, ComputeMode, forward_call, time_call
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
-from experiments.run.machine import pin_scores
 from experiments.run.networks import TRAIN_COST
 from experiments.run.runner import missing_files, needed_files
 from experiments.run.runs import Run
-from experiments.run.stages import REPEATS, features_of, real_samples
 from experiments.user.memory import halve_until_it_fits
 from reports.schema import PRIMARY_METRIC
 
-TIMED = 500  # images, of which a part of scoring is timed
 SHOWN_TIMES = 1000  # MMD is small: pages and terminal show it times this
 # Standard error of MMD over images times the square root of their number, where no score is stored yet: measured for
 # network small after 100,000 images.
@@ -50,11 +42,11 @@ def print_plan(runs: Sequence[Run], cache: Cache, workers: int, notify: Callable
     text = f"about {cost:,.0f} network evaluations, one training image counted as {TRAIN_COST:g}"
     if cost and (rate := measure_pace(runs)):
         times = {work: evaluations / rate / workers for work, evaluations in costs.items()}
-        times["scoring"] = scoring_seconds(runs, cache) / workers
         seconds = sum(times.values())
         of_each = f" for each of {workers} workers" if workers > 1 else ""
         split = ", ".join(f"{work} {duration(took)}" for work, took in times.items())
-        text += f"; {duration(seconds)} at {rate:,.0f} a second{of_each}, timed on this machine just now: {split}"
+        pace = f"at {rate:,.0f} a second{of_each}, timed on this machine just now"
+        text += f"; {duration(seconds)} plus scoring, {pace}: {split}"
     notify(text)
     size, words = detectable_difference(runs, cache) or (None, "")
     if words:
@@ -93,33 +85,6 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
         f"{plural(networks, 'network')} with {first.n:,} images each would detect a difference in MMD ×{SHOWN_TIMES} "
         f"of {at_best}about {SHOWN_TIMES * size:.0f} with {POWER:.0%} power ({source}); {remark}"
     )
-
-
-def scoring_seconds(runs: Sequence[Run], cache: Cache) -> float:
-    """Seconds of the missing scores, with the features and the score of real images, from a small part timed now."""
-    left = {run.score_id: run for run in runs if not run.impossible and not cache.contains("scores", run.scored)}
-    if not left:
-        return 0.0
-    config = next(iter(left.values())).reference
-    pin_scores()
-    images = real_samples(config, slice(TIMED))
-    features = features_of(config, images).to(config.computed_on, torch.float64)
-    moments = Moments.of(features)
-    kernel = kernels.build(1.0, features.shape[1])
-    per_image = _seconds_of(lambda: features_of(config, images)) / len(images)
-    per_pair = _seconds_of(lambda: kernels.across(kernel, features, features).rows["mmd"]) / len(features) ** 2
-    per_fd = _seconds_of(lambda: frechet.jackknife_terms(features, moments, moments)[1])
-    sizes = [run.n for run in left.values()]
-    floors = REPEATS * [*set(sizes)]
-    # of a run: pairs of samples, and of these with real images twice, since copies are sought in another precision
-    pairs = config.n**2 / 2 + sum(n**2 / 2 + 2 * n * config.n for n in sizes) + sum(2.5 * n**2 for n in floors)
-    return per_image * (config.n + sum(sizes)) + per_pair * pairs + per_fd * len(sizes + floors)
-
-
-def _seconds_of(compute: Callable[[], Tensor]) -> float:
-    began = time.perf_counter()
-    compute()[:1].cpu()  # waits for a card
-    return time.perf_counter() - began
 
 
 def measure_pace(runs: Sequence[Run]) -> float | None:

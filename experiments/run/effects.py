@@ -12,7 +12,7 @@ Experiments, Chapter 5). All of them are one family of tests.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from experiments.run.compare import Effect, Side
+from experiments.run.comparisons import Effect, Side
 
 Factors = Mapping[str, Sequence[str]]  # name -> its values, the baseline first
 Cell = tuple[str, ...]  # a value of each factor

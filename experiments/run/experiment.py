@@ -16,7 +16,7 @@ from typing import Any
 from experiments.console import QUIET, Terminal, status_line
 from experiments.run import choice, choices_file, dry_run, result_folder
 from experiments.run.cache import Cache
-from experiments.run.compare import (
+from experiments.run.comparisons import (
     CONFIRM,
     CONTROL,
     DEFAULT,
@@ -189,7 +189,7 @@ class _Command:
         if not isinstance(study, ExploringStudy):
             return Plan(planner, planner.plan(fixed))
         only = self.options.only
-        path = study.given_choices
+        path = study.choices_path
         plan = Plan(planner, ())
         if path is None:
             with errors_in(type(study), "explore()"):
@@ -303,8 +303,8 @@ class _Command:
         self, choices: Choices, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed
     ) -> None:
         """Prints after each network but the last what it scored: FD of both sides of the first comparison."""
-        n = len({run.number for run in done if not run.impossible})
-        planned = len({run.number for run in runs if not run.impossible})
+        n = len({run.pair_seed for run in done if not run.impossible})
+        planned = len({run.pair_seed for run in runs if not run.impossible})
         if n == planned or time.time() - last["at"] < SOON:
             return
         text = f"{n} of {planned} networks done"
@@ -402,7 +402,7 @@ def _baselines_first(runs: Sequence[Run]) -> list[Run]:
     """The runs setting by setting: first those with which others are compared, then the others in a spread order."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
     first = {(setting.section, setting.budget): setting for setting in settings[::-1]}
-    bits_reversed = (f"{number:016b}"[::-1] for number in range(len(settings)))  # sorted by these, numbers spread
+    bits_reversed = (f"{index:016b}"[::-1] for index in range(len(settings)))  # sorted by these, numbers spread
     order = {
         setting: (setting not in first.values(), bits) for setting, bits in zip(settings, bits_reversed, strict=True)
     }

@@ -10,7 +10,7 @@ import tyro
 
 from diffusion_core.validation import RULES, one_of
 from experiments.console import plural
-from experiments.run.compare import Choice, Comparison, Duel, SidesBySection
+from experiments.run.comparisons import Choice, Comparison, Duel, SidesBySection
 from experiments.run.effects import Cell, find_effects
 from experiments.run.identity import canonical
 from experiments.run.setting import Setting

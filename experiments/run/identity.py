@@ -39,7 +39,7 @@ def canonical(config: Any, name: str = "config") -> Any:
     if config is None or config_class in (bool, int, str) or (config_class is float and config == config):
         return config
     if config_class is tuple:
-        return [canonical(item, f"{name}[{number}]") for number, item in enumerate(config)]
+        return [canonical(item, f"{name}[{index}]") for index, item in enumerate(config)]
     if not is_dataclass(config_class):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {config_class.__name__}; {RULE}")

@@ -283,9 +283,9 @@ def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tupl
     waiting: dict[tuple[int, ...], list[tuple[int, Pixels, Traits]]] = {}
     indices = [int(index) for index in chosen]
     threads = 1 if images.read(indices[0]).size < SMALL else 4
-    for number, (image, traits) in enumerate(prefetch(images.load, indices, threads)):
+    for index, (image, traits) in enumerate(prefetch(images.load, indices, threads)):
         batch = waiting.setdefault(image.shape, [])
-        batch.append((number, image, traits))
+        batch.append((index, image, traits))
         if len(batch) == size:
             yield _stack(waiting.pop(image.shape))
     yield from map(_stack, waiting.values())

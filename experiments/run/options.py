@@ -91,7 +91,7 @@ class RunOptions:
 class Options(RunOptions):
     """All options above. ValueError for options that do not go together, or a value outside its range."""
 
-    given: frozenset[str] = frozenset()  # names of the options that were typed, also of the study's
+    typed: frozenset[str] = frozenset()  # names of the options that were typed, also of the study's
     home: Path = field(default_factory=Path.cwd)  # at which relative paths start, whatever a user's code does later
 
     def __post_init__(self) -> None:
@@ -110,16 +110,17 @@ class Options(RunOptions):
             raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
 
     def machine(self) -> "Machine":
-        """The machine in plain fp32, or in the precision that is given."""
+        """The machine in plain fp32, or in the chosen precision."""
         from experiments.run.machine import Machine, cores, default_threads
 
         threads = self.threads
         if threads is None and (self.workers or self.ray_address):  # several runs at a time
             threads = default_threads(cores() // self.workers if self.workers else 1)
-        return Machine.resolve(self.device, "fp32" if self.given_precision == "auto" else self.given_precision, threads)
+        precision = self.chosen_precision
+        return Machine.resolve(self.device, "fp32" if precision == "auto" else precision, threads)
 
     @property
-    def given_precision(self) -> str:
+    def chosen_precision(self) -> str:
         """--precision, or what SIGMABENCH_PRECISION says in place of auto. Raises ValueError for an unknown name."""
         usual = os.environ.get("SIGMABENCH_PRECISION") or "auto"
         one_of("SIGMABENCH_PRECISION", usual, PRECISIONS)
@@ -132,7 +133,7 @@ class Options(RunOptions):
     def resolve(self, study: Any) -> dict[str, Any]:
         """All options and their values as JSON has them, for run.json; `--config` takes them back."""
         values = {part.name: getattr(owner, part.name) for owner in (study, self) for part in fields(owner)}
-        del values["given"], values["home"]
+        del values["typed"], values["home"]
         return dict(json.loads(json.dumps(values, default=self.relative)))
 
     def relative(self, path: Path | str) -> str:

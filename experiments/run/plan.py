@@ -14,9 +14,9 @@ from diffusion_core.validation import one_of
 from experiments.console import duration
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.run.autotune import BenchmarkKey, MachineChoice, autotune
+from experiments.run.autotune import BenchmarkKey, TimedMachines, autotune
 from experiments.run.cache import Cache
-from experiments.run.compare import CONFIRM, CONTROL, EXPLORE
+from experiments.run.comparisons import CONFIRM, CONTROL, EXPLORE
 from experiments.run.identity import identity, uses_user_code
 from experiments.run.image_features import features_id
 from experiments.run.machine import Machine, double_device
@@ -57,10 +57,10 @@ class Planner:
             if options.measure:
                 raise ValueError(f"measure: network={study.network!r} is not timed; remove it")
             return cls(study, network, _reference(study, data, images, network), network.machine)
-        choice = MachineChoice(plain, plain)
-        if options.measure and options.given_precision != "auto":
+        choice = TimedMachines(plain, plain)
+        if options.measure and options.chosen_precision != "auto":
             raise ValueError("measure: a given precision is not timed; remove it, --precision or SIGMABENCH_PRECISION")
-        if options.given_precision == "auto":
+        if options.chosen_precision == "auto":
             if options.measure:
                 cache.path("timings", BenchmarkKey.of(network, plain)).unlink(missing_ok=True)
             alone = options.threads is not None or options.workers is not None or options.ray_address is not None
@@ -99,11 +99,11 @@ class Planner:
             explorer = replace(explorer, images_seen=study.explore_train_images or study.train_images)
         runs = list[Run]()
         exploring = [setting for setting in settings if setting.section == EXPLORE]
-        for number, seed in enumerate(explorers or seeds[:1]):
-            runs += [self._run(setting, explorer, seed) for setting in exploring if _takes(setting, number)]
+        for index, seed in enumerate(explorers or seeds[:1]):
+            runs += [self._run(setting, explorer, seed) for setting in exploring if _takes(setting, index)]
         testing = [setting for setting in settings if setting.section != EXPLORE]
-        for number, seed in enumerate(seeds):
-            runs += [self._run(setting, self.network, seed) for setting in testing if _takes(setting, number)]
+        for index, seed in enumerate(seeds):
+            runs += [self._run(setting, self.network, seed) for setting in testing if _takes(setting, index)]
         _check_runs(runs)
         return runs
 
@@ -127,9 +127,9 @@ class Planner:
         return Run(setting, network, n, self.machine, self.reference, study.batch_size)
 
 
-def _takes(setting: Setting, number: int) -> bool:
-    """Whether a setting is sampled from network `number`, from 0: from the first `setting.networks`, or all if None."""
-    return setting.networks is None or number < setting.networks
+def _takes(setting: Setting, index: int) -> bool:
+    """Whether a setting is sampled from network `index`: from the first `setting.networks`, or all if None."""
+    return setting.networks is None or index < setting.networks
 
 
 def _reference(study: Study, data: str, images: str | None, network: Network) -> Reference:

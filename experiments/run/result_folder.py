@@ -24,7 +24,7 @@ from rich.text import Text
 
 from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER
 from experiments.entrypoint import program_name
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.images import FEW
 from experiments.run.machine import code_version, describe_machine
 from experiments.user.json_io import read_json, write_bytes, write_json

@@ -122,8 +122,8 @@ class Runner:
             return run_stage(runs, self.cache, advance, show, until=until, logs=self.logs)
         failed = Failed()
         done = list[Run]()
-        for number in dict.fromkeys(run.number for run in runs):
-            of_network = [run for run in runs if run.number == number]
+        for seed in dict.fromkeys(run.pair_seed for run in runs):
+            of_network = [run for run in runs if run.pair_seed == seed]
             failed |= run_stage(of_network, self.cache, advance, show, until=until, logs=self.logs)
             done += of_network
             on_network(done, failed)
@@ -190,11 +190,11 @@ def error_line(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else format_error(error)
 
 
-def count_in(counts: MutableSequence[float], number: int) -> Advance:
+def count_in(counts: MutableSequence[float], worker: int) -> Advance:
     """Counts evaluations at a worker's place in `counts`: no other writes there, so no lock is needed."""
 
     def advance(evaluations: float) -> None:
-        counts[number] += evaluations
+        counts[worker] += evaluations
 
     return advance
 
@@ -222,10 +222,10 @@ def split_tasks(
 ) -> list[Task]:
     """The tasks of n workers: all runs, from different starts so that they rarely meet; different checks."""
     tasks = list[Task]()
-    for number in range(n):
-        start = number * len(runs) // n
+    for worker in range(n):
+        start = worker * len(runs) // n
         share = [*runs[start:], *runs[:start]]
-        tasks.append(partial(work_on_share, share, spot_checks[number::n], stage, until, logs))
+        tasks.append(partial(work_on_share, share, spot_checks[worker::n], stage, until, logs))
     return tasks
 
 
@@ -238,10 +238,10 @@ def run_in_processes(todo: Sequence[Task], cache: Cache, counts: Any) -> Failed:
     processes = dict[Any, Any]()
     warnings = set[str]()
     try:
-        for number, task in enumerate(todo):
+        for worker, task in enumerate(todo):
             receiver, sender = context.Pipe(duplex=False)
-            card = cards[number % len(cards)] if cards else ""
-            arguments = (pickle.dumps(task), cache.shared, user_file, card, counts, number, sender)
+            card = cards[worker % len(cards)] if cards else ""
+            arguments = (pickle.dumps(task), cache.shared, user_file, card, counts, worker, sender)
             process = context.Process(target=_worker, args=arguments, daemon=True)
             process.start()
             sender.close()
@@ -284,7 +284,7 @@ def lost_runs(runs: Sequence[Run], cache: Cache, until: float) -> Failed:
     return {run.score_id: LOST for run in runs if not run.impossible and not cache.contains("scores", run.scored)}
 
 
-def _worker(task: bytes, shared: Any, user_file: str | None, card: str, counts: Any, number: int, sender: Any) -> None:
+def _worker(task: bytes, shared: Any, user_file: str | None, card: str, counts: Any, worker: int, sender: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if card:
@@ -292,7 +292,7 @@ def _worker(task: bytes, shared: Any, user_file: str | None, card: str, counts: 
     try:
         if user_file:
             import_own(Path(user_file))  # the classes of its settings
-        report: Any = pickle.loads(task)(Cache(*shared), count_in(counts, number))
+        report: Any = pickle.loads(task)(Cache(*shared), count_in(counts, worker))
     except BaseException as error:
         report = error if isinstance(error, CacheError) else ValueError(error_line(error))
     sender.send(report)

@@ -12,17 +12,22 @@ from diffusion_core.data import check_name
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import Sigmas, check_schedule
 from diffusion_core.validation import check_fields, check_range
-from experiments.distances.distance import later_distances
 from experiments.distances.feature_spaces import PYTHON, check_feature_space
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
 from experiments.run.networks import Network, Pretrained, data_of
 from experiments.run.setting import Setting
+from reports.schema import METRICS
 
 SEED_OF_INDEPENDENT_RUN = 10_000  # added to a seed, for other noise or another network than a run's
 COLUMNS = {"seed": "train_seed"}  # what may be typed for a column of table.csv
 VALUES = "values"  # the feature space of floats: their own values
+
+
+def later_distances() -> tuple[str, ...] | None:
+    """The distances that older references and scores lack."""
+    return tuple(name for name, metric in METRICS.items() if metric.later) or None
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Run:
         return self.network.seed + SEED_OF_INDEPENDENT_RUN * self.setting.draw
 
     @property
-    def number(self) -> int:
-        """The seed that numbers its network; a retrained network has the number of the one that it repeats."""
+    def pair_seed(self) -> int:
+        """The seed by which its network is paired: its own, or that of the network which it repeats retrained."""
         return self.network.seed - SEED_OF_INDEPENDENT_RUN * self.setting.retrained
 
     @property

@@ -48,7 +48,7 @@ class Schedule:
         rule = SCHEDULES[one_of("schedule", self.rule, SCHEDULES)]
         return rule(self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options))
 
-    def within(self, budget: int, sampler: Sampler) -> "Schedule":
+    def fit(self, budget: int, sampler: Sampler) -> "Schedule":
         """The longest schedule of this rule on which the sampler takes at most `budget` evaluations; itself if none."""
         for n_steps in range(budget, 0, -1):
             try:
@@ -117,7 +117,7 @@ class Point:
         solver = read_sampler(self.sampler)
         longest, final = read_schedule(self.schedule, budget, data_std, self.sigma_max, self.sigma_min)
         final = final or self.to_zero
-        return Setting(self.name, longest.within(budget - final, solver), solver, final_denoise=final, budget=budget)
+        return Setting(self.name, longest.fit(budget - final, solver), solver, final_denoise=final, budget=budget)
 
 
 @dataclass(frozen=True)

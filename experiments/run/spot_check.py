@@ -15,7 +15,7 @@ from experiments.run.cache import Cache
 from experiments.run.image_features import FeatureSpace, ImageSet, compute_features, feature_key
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
-from experiments.run.stages import decode, draw, measure, prepare_model
+from experiments.run.stages import decode, generate, measure, prepare_model
 from experiments.user.network_io import is_random
 from reports.schema import METRICS
 
@@ -60,7 +60,7 @@ def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
     machine.pin()
     n_classes = len(data_of(run.network.data).labels.unique())
     chosen = sample_indices(run.n, n_classes)
-    x = draw(run, prepare_model(model, run, len(chosen)), chosen, len(chosen))
+    x = generate(run, prepare_model(model, run, len(chosen)), chosen, len(chosen))
     again = decode(run, x)
     check_same("samples", run.setting.label, again, stored.tensors["samples"][chosen], run.machine.precision)
 
@@ -122,8 +122,8 @@ def sample_indices(n: int, n_classes: int) -> list[int]:
     n_parts = min(max(n // SHARE, FEWEST), MOST, n)
     in_any_order = chance.sample(range(n_parts), n_parts)
     chosen = set()
-    for label, number in enumerate(in_any_order, start=chance.randrange(n_classes)):
-        place = int((number + chance.random()) * n / n_parts)
+    for label, part in enumerate(in_any_order, start=chance.randrange(n_classes)):
+        place = int((part + chance.random()) * n / n_parts)
         index = place - (place - label) % n_classes
         chosen.add(index if index >= 0 else index + n_classes)
     return sorted(index for index in chosen if index < n)

@@ -26,13 +26,13 @@ from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from experiments.console import ProgressCallback, silent
-from experiments.distances.distance import DISTANCES, Distance, pack_distances, unpack_distances
+from experiments.distances.distance import Distance, columns_of, pack_distances, unpack_distances
 from experiments.distances.duplicates import FEWEST, memorisation, squared_nearest
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import QUALITY, FixedReference, ReferenceSet
 from experiments.distances.texture import RealTexture
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.identity import identity
 from experiments.run.image_features import batch_size, open_extractor, prepare_pixels
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
@@ -69,7 +69,7 @@ def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device:
     model = CountingModel(prepare_model(loaded, run, run.batch_size))
     _synchronise(device)
     before = read_clocks()
-    x = draw(run, model, range(run.n), run.batch_size, after_batch=lambda n: advance(n * run.nfe))
+    x = generate(run, model, range(run.n), run.batch_size, after_batch=lambda n: advance(n * run.nfe))
     _synchronise(device)
     after = read_clocks()
     if of_user:
@@ -89,7 +89,7 @@ def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device:
     }
 
 
-def draw(
+def generate(
     run: Run, model: Model, samples: Sequence[int], batch_size: int, after_batch: Callable[[int], None] | None = None
 ) -> Tensor:
     """The samples of a run with these indices, in order (n, *shape)."""
@@ -256,12 +256,23 @@ def _without(file: Artifact, device: str, n: int) -> FixedReference:
 
 # --- scores ---
 
+Measure = Callable[[Run, Artifact, Artifact], float]  # of a run, its samples and the real images
+APART: dict[str, Measure] = {}  # columns of table.csv that are measured apart from the scores, which stay as they are
+
 
 def score(run: Run, cache: Cache, advance: Advance) -> Artifact:
     """The score of a run. Everything that it needs is made first."""
     real = reference(run.reference, cache)
     samples = sample(run, cache, advance)
+    for name, measure_column in APART.items():
+        cache.load_or_make("columns", (run.scored, name), lambda: ({}, {name: measure_column(run, samples, real)}))  # noqa: B023  # called at once
     return cache.load_or_make("scores", run.scored, lambda: measure(run, samples, real))
+
+
+def read_apart(run: Run, cache: Cache) -> Row:
+    """The columns that are measured apart, as far as they are stored."""
+    files = (cache.load("columns", (run.scored, name)) for name in APART)
+    return {name: value for file in files if file for name, value in file.facts.items()}
 
 
 def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
@@ -278,8 +289,7 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     values = {name: distance.value for name, distance in distances.items()}
     if wrong := [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
-    facts: dict[str, Any] = dict(values)
-    facts |= {f"{name}_se": distances[name].se for name, metric in DISTANCES.items() if metric.with_se}
+    facts: dict[str, Any] = dict(columns_of(distances))
     facts |= dict(zip(QUALITY, quality, strict=True)) | {"n_reference": len(against.features)}
     facts |= _memorisation(run, features, real)
     if (texture := load_reference(real, device)[1]) is not None:

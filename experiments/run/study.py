@@ -18,7 +18,7 @@ from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.registry import TRUNKS
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
-from experiments.run.compare import (
+from experiments.run.comparisons import (
     CHALLENGER,
     Choice,
     Comparison,
@@ -223,14 +223,14 @@ class ExploringStudy(Study):
         for name, low in (("explore_networks", 0), ("explore_samples", 1), ("confirm_samples", 1)):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, low, 1_000_000)
-        if self.explore_networks == 0 and self.trains and not self.given_choices:
+        if self.explore_networks == 0 and self.trains and not self.choices_path:
             raise ValueError("explore_networks=0: then nothing chooses; it needs --choices FILE")
         check_seeds(self.confirmers, self.explorers)
 
     def check_typed(self, typed: frozenset[str]) -> None:
         """And for typed options of an exploration that does not take place."""
         super().check_typed(typed)
-        file = self.given_choices
+        file = self.choices_path
         unused = sorted(typed & {*self.of_exploration})
         if file and unused and self.explore_networks:
             reason = f"nothing is explored, since {file.name} says what was chosen"
@@ -266,7 +266,7 @@ class ExploringStudy(Study):
     @property
     def explorers(self) -> Sequence[int]:
         """The training seeds of the networks that choose; none if the network is not trained here, or they did."""
-        anew = self.trains and not self.given_choices
+        anew = self.trains and not self.choices_path
         return range(FIRST_EXPLORER, FIRST_EXPLORER + self.explore_networks) if anew else ()
 
     @property
@@ -275,7 +275,7 @@ class ExploringStudy(Study):
         return range(self.first_seed, self.first_seed + self.seeds) if self.trains else ()
 
     @property
-    def given_choices(self) -> Path | None:
+    def choices_path(self) -> Path | None:
         """The file with what was chosen, if it was chosen before this run."""
         return self.choices
 

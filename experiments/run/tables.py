@@ -14,7 +14,7 @@ from experiments.distances.distance import Distance, unpack_distances
 from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
-from experiments.run.compare import Comparison, Row, Side, SidesBySection, name_both
+from experiments.run.comparisons import Comparison, Row, Side, SidesBySection, name_both
 from experiments.run.contrasts import Verdicts, contrast_rows, effect_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
@@ -67,6 +67,7 @@ class RunResults:
                 files[run] = RunFiles(score, samples, network)
                 of_network = network.facts if network else {}
                 rows[run] = {**row, **of_network, **samples.facts, **score.facts, **_visible_noise(run, score.facts)}
+                rows[run] |= stages.read_apart(run, cache)
         return cls(page, runs, files, rows, cache, failed)
 
     @cached_property
@@ -164,9 +165,9 @@ def make_sides(
         setting = planned[0].setting
         config = (setting.schedule, setting.sampler, setting.final_denoise, setting.training, planned[0].n)
         measured = [run for run in planned if run in distances]
-        rows_by_number = {run.number: rows[run] for run in measured}
-        distances_by_number = {run.number: distances[run] for run in measured}
-        side = Side(label, section, budget, len(planned), rows_by_number, distances_by_number, config=config)
+        rows_by_seed = {run.pair_seed: rows[run] for run in measured}
+        distances_by_seed = {run.pair_seed: distances[run] for run in measured}
+        side = Side(label, section, budget, len(planned), rows_by_seed, distances_by_seed, config=config)
         out.setdefault((section, budget), {})[label] = side
     return out
 

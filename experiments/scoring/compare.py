@@ -18,7 +18,7 @@ from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.image_features import (
     FeatureSpace,
     ImageFeatures,

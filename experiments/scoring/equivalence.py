@@ -18,7 +18,7 @@ from experiments.distances.duplicates import ClusterIds
 from experiments.distances.equivalence import smallest_share
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.cache import Cache
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.image_features import FeatureSpace
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings

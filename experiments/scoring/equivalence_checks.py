@@ -22,7 +22,7 @@ from experiments.distances.duplicates import ClusterIds
 from experiments.distances.equivalence import EquivalenceTest, compare_distributions, is_reordered
 from experiments.distances.intervals import CONFIDENCE
 from experiments.run.cache import Cache
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, load_function, prefetch
 from experiments.run.machine import double_device
 from experiments.scoring import compare, warnings

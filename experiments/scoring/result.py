@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.run.compare import Row
+from experiments.run.comparisons import Row
 from experiments.scoring.inputs import Input
 from experiments.scoring.sides import COPIES, SpaceResult
 from reports.schema import PRIMARY_METRIC, say_near

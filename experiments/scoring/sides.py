@@ -10,11 +10,11 @@ from torch import Tensor
 
 from experiments.console import progress_bar
 from experiments.distances import duplicates
-from experiments.distances.distance import DISTANCES, Distance, renumber
+from experiments.distances.distance import Distance, columns_of, renumber
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE, Estimate, estimate_one, holm
 from experiments.distances.reference import ReferenceSet, precision_recall
-from experiments.run.compare import Contrast, Row, Side, against_first
+from experiments.run.comparisons import Contrast, Row, Side, against_first
 from experiments.run.contrasts import Verdicts, contrast_rows, estimate_difference, summarise
 from reports.schema import BETTER, METRICS, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
 
@@ -84,7 +84,7 @@ def score_in_space(
             advance(f"precision and recall of {name}")
             quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
             row = shared | _row(f"set-{number}", name, distances, quality, level)
-            sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, given=True))
+            sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, is_image_set=True))
         floors = _floors(shared, reference, len(sets[0]), repeats, advance)
     tables = _tabulate(sides, floors, [*_copies_rows(shared, copies, names)])
     return SpaceResult(shared["features"], real.shape[1], tables, copies)
@@ -160,10 +160,8 @@ def _to_lowest(lowest: Side, others: Sequence[Side], verdicts: Verdicts) -> dict
 
 
 def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], level: object) -> Row:
-    values = {metric: distances[metric].value for metric in METRICS}
-    ses = {f"{metric}_se": distances[metric].se for metric in METRICS if DISTANCES[metric].with_se}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return values | ses | dict(zip(("precision", "recall"), quality, strict=True)) | {
+    return columns_of(distances) | dict(zip(("precision", "recall"), quality, strict=True)) | {
         "setting": name, "status": "ok", "visible_noise": level, "samples_id": set_id, "run_id": set_id,
         "finished_at": now,
     }  # fmt: skip

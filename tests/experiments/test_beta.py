@@ -12,7 +12,7 @@ from studies import confirmed, contrasts, explored, pairs, plan
 
 from diffusion_core.samplers import Euler
 from experiments.beta import Beta
-from experiments.run.compare import PRIMARY, Side
+from experiments.run.comparisons import PRIMARY, Side
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Schedule
 from experiments.run.tables import make_sides
@@ -79,7 +79,7 @@ def test_choices_that_ship_are_used_if_they_suit(
     shipped.write_text(json.dumps({"chosen": [{"budget": n} for n in (8, 16, 32, 66)], "seeds": [101, 102, 103]}))
     monkeypatch.setattr("experiments.beta.SHIPPED", tmp_path)
     study = preset("laptop", **options)
-    assert study.given_choices == (shipped if used else None)
+    assert study.choices_path == (shipped if used else None)
     assert bool(study.explorers) == (not used and "only_primary" not in options)
 
 

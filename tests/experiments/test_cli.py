@@ -37,7 +37,7 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str):
     study, options, where = parse(name, ["--preset", size], "any")
     assert (study, where) == (preset(name, size), name)
-    assert options.given == {"preset"} and options.preset == size
+    assert options.typed == {"preset"} and options.preset == size
 
 
 @pytest.mark.parametrize("name, size", [*((name, "laptop") for name in OURS), ("beta", "gpu")])
@@ -176,7 +176,7 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path):
     assert study == replace(preset("beta", "smoke"), **changed)
     parts = (options.store, options.preset, options.workers, options.dry_run)
     assert parts == (Path("s").absolute(), "smoke", None, True)
-    assert options.given == {"curve_etas", "seeds", "n_samples", "store", "preset", "dry_run"}
+    assert options.typed == {"curve_etas", "seeds", "n_samples", "store", "preset", "dry_run"}
     with pytest.raises(ValueError, match=r"^seeds=0: it must be between 1 and 1,000$"):
         parse("beta", ["--seeds", "0"], "x")
     own = written(tmp_path, FILE)
@@ -189,7 +189,7 @@ def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path):
     study, options, _ = parse("beta", words, "x")
     file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
     again, same, _ = parse("beta", ["--config", str(file)], "x")
-    assert again == study and replace(same, given=options.given, config=None) == options
+    assert again == study and replace(same, typed=options.typed, config=None) == options
     changed, other, _ = parse("beta", [f"--config={file}", "--curve-etas", "1", "--out", "new"], "x")
     assert changed == replace(study, curve_etas=(1.0,)) and other.out == Path("new").absolute() and other.compile
     for text, words, message in (

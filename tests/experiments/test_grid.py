@@ -15,7 +15,7 @@ from diffusion_core.noise.process_time import sd3
 from experiments.cli import parse
 from experiments.distances.distance import Distance, mean_of
 from experiments.run import choice
-from experiments.run.compare import Effect, Side
+from experiments.run.comparisons import Effect, Side
 from experiments.run.contrasts import Verdicts, effect_rows
 from experiments.run.effects import find_effects
 from experiments.run.setting import Setting

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.run import choice
 from experiments.run.cache import Cache
-from experiments.run.compare import Contrast, SidesBySection
+from experiments.run.comparisons import Contrast, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
 from experiments.run.runs import Run

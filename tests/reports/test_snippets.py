@@ -44,7 +44,7 @@ def test_schedule_and_sampler_make_the_samples_of_the_package(schedule: str, sam
     assert_close(scope["x"], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("parameterisation", snippets.GIVEN)
+@pytest.mark.parametrize("parameterisation", snippets.INPUTS)
 def test_the_loss_of_a_training_is_that_of_the_package(parameterisation: str):
     noise = NOISE_DISTRIBUTIONS["log-normal"](0.5955, 1.0)
     row = pd.Series({"p_mean": noise.p_mean, "p_std": noise.p_std, "weighting": "karras",

@@ -14,7 +14,7 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, Model
 from experiments.export import export
 from experiments.run.cache import Cache
-from experiments.run.compare import Side
+from experiments.run.comparisons import Side
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runs import Reference, Run

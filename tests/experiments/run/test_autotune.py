@@ -11,7 +11,7 @@ from run_spine import data, trained
 
 from diffusion_core.training import TrainingStep
 from experiments.run import autotune, plan
-from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, MachineChoice
+from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, TimedMachines
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Network, Trained
@@ -37,7 +37,7 @@ def measured(
 
 def choice(
     seconds: dict[ComputeMode, float], monkeypatch: pytest.MonkeyPatch, n: int = 5, network: Network | None = None
-) -> MachineChoice:
+) -> TimedMachines:
     monkeypatch.setattr(autotune, "timings", lambda *_: seconds)
     return autotune.autotune(network or trained(images_seen=200_000), PLAIN, Cache(Path("nowhere")), n, print)
 
@@ -72,7 +72,7 @@ def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
     minutes: float, typed: dict[str, Any], compiler: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
-    choice_of_minutes = MachineChoice(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
+    choice_of_minutes = TimedMachines(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
     monkeypatch.setattr(plan, "autotune", lambda *_: choice_of_minutes)
     monkeypatch.setattr(plan, "can_compile", lambda device: compiler)
     study = OneSetting(data=data(), n_samples=40, seeds=2, n_steps=8, recipe="plain")
@@ -81,7 +81,7 @@ def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
     assert planner.machine.compiled == compiled and ("compiled" in planner.note) == (compiled and not typed)
 
 
-def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_chosen_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
     study = OneSetting(data=data(), n_samples=40, recipe="plain")
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)

@@ -17,7 +17,7 @@ from diffusion_core.samplers import Euler
 from experiments.beta import SHIPPED, Beta
 from experiments.noise_levels import NoiseLevels
 from experiments.run import choice, choices_file, stages
-from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXPLORE, Choices, Side
+from experiments.run.comparisons import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXPLORE, Choices, Side
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
 from experiments.run.runs import Run

@@ -11,7 +11,7 @@ import pytest
 from experiments.distances.distance import Distance
 from experiments.distances.intervals import estimate_pairs, networks_to_detect
 from experiments.run import contrasts
-from experiments.run.compare import (
+from experiments.run.comparisons import (
     Comparison,
     Contrast,
     Row,

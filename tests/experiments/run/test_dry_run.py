@@ -64,7 +64,7 @@ def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path):
     assert counted["samples"] == {"unique": 2, "left": 2} and counted["networks"] == {"unique": 1, "left": 1}
     assert counted["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and counted["seconds"] > 0
     assert said[0].startswith("4 runs; store:") and "for each of 2 workers, timed on this machine" in said[-2]
-    assert all(f"{work} " in said[-2] for work in ("training", "sampling", "scoring"))
+    assert all(f"{work} " in said[-2] for work in ("training", "sampling", "plus scoring,"))
     assert not list(tmp_path.iterdir())
     spine.score(planned[0], cache)
     counted = dry_run.print_plan(planned, cache, 1, said.append)

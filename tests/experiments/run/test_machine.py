@@ -59,4 +59,4 @@ def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pyt
     assert Options().machine().device != "mps"  # auto never takes it
     assert [double_device(device) for device in ("mps", "cuda")] == ["cpu", "cuda"]
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
-    assert (options.given_precision, Options().given_precision) == ("fp32", "auto")
+    assert (options.chosen_precision, Options().chosen_precision) == ("fp32", "auto")

@@ -10,7 +10,7 @@ import pytest
 from experiments.cli import parse
 from experiments.run import choice
 from experiments.run.choices_file import read_choices
-from experiments.run.compare import CONTROL
+from experiments.run.comparisons import CONTROL
 from experiments.run.identity import canonical, identity, identity_of_json, plain_json
 from experiments.run.setting import Setting
 from experiments.run.study import Study
@@ -38,8 +38,8 @@ def describe_plan(command: str) -> str:
     study: Any = parse(name, [*arguments, "--data", "mnist5k"], "")[0]
     settings = [*study.settings()]
     control = all(setting.section != CONTROL for setting in settings)
-    if study.given_choices:
-        chosen = read_choices(study.given_choices, study, study.network, "digits").chosen
+    if study.choices_path:
+        chosen = read_choices(study.choices_path, study, study.network, "digits").chosen
     else:
         explored = choice.explored(study)
         settings += explored

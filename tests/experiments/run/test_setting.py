@@ -92,16 +92,16 @@ def test_what_is_impossible_says_why(one: Run, why: str):
 
 
 def test_a_schedule_within_a_budget_is_the_longest():
-    assert Schedule().within(8, Heun()).n_steps == 4 and Schedule().within(8, Euler(0.0)).n_steps == 8
-    assert Schedule().within(1, Euler(0.0)).n_steps == 1
-    assert Schedule(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
+    assert Schedule().fit(8, Heun()).n_steps == 4 and Schedule().fit(8, Euler(0.0)).n_steps == 8
+    assert Schedule().fit(1, Euler(0.0)).n_steps == 1
+    assert Schedule(n_steps=7).fit(1, Euler(9.0)).n_steps == 7  # none; its run says why
 
     @dataclass(frozen=True)
     class Repeats(Schedule):  # a level, from 4 steps on
         def sigmas(self):
             return tuple(max(30 * 0.1**step, 0.03) for step in range(self.n_steps + 1))
 
-    assert Repeats(n_steps=8).within(8, Euler(0.0)).n_steps == 8  # not silently 3; its run says why
+    assert Repeats(n_steps=8).fit(8, Euler(0.0)).n_steps == 8  # not silently 3; its run says why
 
 
 def test_a_schedule_of_a_table_has_its_ends_whatever_is_asked_for():

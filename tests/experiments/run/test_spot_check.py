@@ -105,7 +105,7 @@ def test_a_few_samples_are_drawn_on_one_thread(tmp_path: Path, monkeypatch: pyte
     on_two = replace(run(), machine=Machine(threads=2))
     stages.sample(on_two, Cache(tmp_path), silent)
     threads = list[int]()
-    draw = spot_check.draw
-    monkeypatch.setattr(spot_check, "draw", lambda *given: threads.append(torch.get_num_threads()) or draw(*given))
+    generate = spot_check.generate
+    monkeypatch.setattr(spot_check, "generate", lambda *of: threads.append(torch.get_num_threads()) or generate(*of))
     spot_check.spot_check(on_two, Cache(tmp_path), silent)
     assert threads == [1]

@@ -19,7 +19,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import result_folder, stages
 from experiments.run.cache import Cache
-from experiments.run.compare import CONTROL
+from experiments.run.comparisons import CONTROL
 from experiments.run.experiment import StudyResult, run_study
 from experiments.run.machine import code_version
 from experiments.run.options import Options

@@ -36,7 +36,7 @@ class Side:
     distances: "Mapping[Any, Mapping[str, Distance]]"
     paired: bool = True  # whether image i comes from the same noise as image i of the sides that it is compared with
     config: object = None  # schedule, sampler, final_denoise, training, n: equal for a setting and its control
-    given: bool = False  # a set of images that people have: its one seed is None, and there is no network
+    is_image_set: bool = False  # a set of images that people have: its one seed is None, and there is no network
 
     @property
     def section_key(self) -> tuple[str, int | None]:
