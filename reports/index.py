@@ -14,7 +14,7 @@ from reports.pages import beta
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import ASKED, CONFIRM, PRIMARY_METRIC
+from reports.schema import ASKED, CONFIRM, PRIMARY_METRIC, WITH
 
 MOST = 16  # rows of what to use
 FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown where it differs
@@ -23,7 +23,6 @@ HEADS = (
 )  # fmt: skip
 TWINS = (*ASKED, "noise_levels")  # experiments whose results are compared if one fixed choice differs
 NUMBERS = {"last level": "sigma_min", "training images": "images_seen"}  # and columns: fixed choices of twins
-SAMPLING = ("schedules", "tune")  # experiments that compare with a default, by number of evaluations
 
 
 def write_index(folder: Path) -> Path:
@@ -113,10 +112,11 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
     seen = result.runs["images_seen"].max()
     frame = {"Training images": number(seen, 0) if seen > 0 else "", "Features": result.features, "Report": folder}
     last = result.runs.groupby("setting")["sigma_min"].first()
-    if result.info["experiment"] == "beta":
-        every, rows = settings.summarise_settings(result), result.over_networks()
-        contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
-        if len(contests) and (use := beta.choose_use(result, every, contests)) is not None:
+    contests = result.over_networks(kind=CONFIRM)
+    contests = contests[contests["budget"].notna()].sort_values("budget", kind="stable")  # of samplings, not trainings
+    if contests["choice"].eq(WITH).any():
+        every = settings.summarise_settings(result)
+        if (use := beta.choose_use(result, every, contests)) is not None:
             scores = {
                 "MMD ×1000": scale_metric(PRIMARY_METRIC, use[PRIMARY_METRIC]),
                 "FD": scale_metric("fd", use["fd"]),
@@ -127,10 +127,9 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
                 "Evaluations": evaluations(use["nfe"]), "Use": use["setting"], "Fresh noise": noise, "best": True,
                 "Last level": short(last[use["setting"]]),
             }  # fmt: skip
-    if result.info["experiment"] not in SAMPLING:
         return
     best = float("inf")
-    for _, row in choose_by_question(result.over_networks(kind=CONFIRM)).iterrows():
+    for _, row in choose_by_question(contests).iterrows():
         advised = row["recommended"]
         sides = ("value_b", "value_a") if advised else ("value_b",)
         scores = {
