@@ -362,14 +362,14 @@ def draw_differences(title: str, sections: Mapping[str, Sequence[Labelled]], res
     after = f", after correction for the {counts} comparisons of its family" if counts else ""
     small = " Small dot: one network." if dots else ""
     label = f"Difference in {metric_name(metric, result.features)}"
-    level = percent(rows[0]["level"])
+    confidence = percent(rows[0]["level"])
     note = (
-        f"{label} with the {level} interval of each comparison. Filled dot: better or worse{after}. "
+        f"{label} with the {confidence} interval of each comparison. Filled dot: better or worse{after}. "
         f"Hollow dot: {NO_DIFFERENCE}, or no verdict.{small}"
     )
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", f"{NO_DIFFERENCE}, or no verdict")]
     legend += [("speck", "one network")] if dots else []
-    label += f", {level} interval"
+    label += f", {confidence} interval"
     return [Figure(title, note, drawn, axis.place(0), ticks=axis.ticks, label=label, legend=legend)]
 
 

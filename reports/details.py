@@ -20,7 +20,7 @@ TERMS = {
     "Evaluations": "How often the network runs to make one {unit}. This is the cost.",
     "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "
     "puts back after it denoised with rate alpha.",
-    "Interaction": "How much an effect differs between two levels of another factor. Below 0 it lowers the score more.",
+    "Interaction": "How much an effect differs between two values of another factor. Below 0 it lowers the score more.",
 }
 CALLED = {"euler": "eta (the sampler euler)"}  # in the names of settings
 Details = list[tuple[str, Any]]

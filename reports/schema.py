@@ -28,7 +28,7 @@ PRIMARY_METRIC = "mmd"
 OF_METRICS = " ".join(
     f"{name}{'?' if metric.later else ''} {f'{name}_se?' if metric.kernel else ''}" for name, metric in METRICS.items()
 )
-HOLDS, TURNS, DEPENDS = "holds", "turns", "size depends"  # what the levels of a fixed choice do to an answer
+HOLDS, TURNS, DEPENDS = "holds", "turns", "size depends"  # what the values of a fixed choice do to an answer
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0

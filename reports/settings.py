@@ -67,8 +67,8 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
     means = {name: (name, "mean") for name in MEANS}
-    levels = ("eta", "schedule", "sigma_max", "sigma_min", "n_steps", "p_mean", "p_std")
-    firsts = {name: (name, "first") for name in (*levels, "samples_id", "sample_seed", *TRAINING)}
+    parameters = ("eta", "schedule", "sigma_max", "sigma_min", "n_steps", "p_mean", "p_std")
+    firsts = {name: (name, "first") for name in (*parameters, "samples_id", "sample_seed", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(
         **means, **firsts, networks=(PRIMARY_METRIC, "size"), worst=(PRIMARY_METRIC, "max")

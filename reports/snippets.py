@@ -7,9 +7,9 @@ import pandas as pd
 from reports.page import Code
 
 SCHEDULES = {
-    "linear": "torch.linspace({first}, {last}, {levels})",
-    "geometric": "torch.linspace(math.log({first}), math.log({last}), {levels}).exp()",
-    "karras": "torch.linspace({first} ** (1 / 7), {last} ** (1 / 7), {levels}) ** 7",
+    "linear": "torch.linspace({first}, {last}, {n_levels})",
+    "geometric": "torch.linspace(math.log({first}), math.log({last}), {n_levels}).exp()",
+    "karras": "torch.linspace({first} ** (1 / 7), {last} ** (1 / 7), {n_levels}) ** 7",
 }
 EULER = """\
 for s, t in zip(sigmas, sigmas[1:]):  # x begins as sigmas[0] * noise
@@ -49,7 +49,7 @@ def write_sampling(row: pd.Series) -> str:
     if row["schedule"] not in SCHEDULES:
         return ""
     text = SCHEDULES[row["schedule"]].format(
-        first=f"{row['sigma_max']:g}", last=f"{row['sigma_min']:g}", levels=f"{row['n_steps'] + 1:.0f}"
+        first=f"{row['sigma_max']:g}", last=f"{row['sigma_min']:g}", n_levels=f"{row['n_steps'] + 1:.0f}"
     )
     text = f"sigmas = torch.cat([{text}, torch.zeros(1)])" if row["final_denoise"] else f"sigmas = {text}"
     if row["sampler"] == f"euler(eta={row['eta']:g})":

@@ -94,7 +94,7 @@ def autotune(
     best = _best(forwards, lambda mode: forwards[mode])
     sampling = training = replace(plain, precision=best.precision)
     per_image = forwards[best] / best.batch
-    choices = [_in_words(best, forwards)]
+    words = [_in_words(best, forwards)]
     if isinstance(network, Trained):
         long = network.images_seen / network.batch_size * next(iter(steps.values())) >= LONG
         if not long or n_networks == 1:
@@ -107,8 +107,8 @@ def autotune(
 
         best = _best(steps, cost)
         training = replace(plain, precision=best.precision, threads=best.threads)
-        choices.append(_in_words(best, steps))
-    return TimedMachines(training, sampling, f"timed on this machine: {'; '.join(choices)}", per_image)
+        words.append(_in_words(best, steps))
+    return TimedMachines(training, sampling, f"timed on this machine: {'; '.join(words)}", per_image)
 
 
 def _best(seconds: Mapping[ComputeMode, float], cost: Callable[[ComputeMode], float]) -> ComputeMode:

@@ -57,19 +57,19 @@ class Planner:
             if options.measure:
                 raise ValueError(f"measure: network={study.network!r} is not timed; remove it")
             return cls(study, network, _reference(study, data, images, network), network.machine)
-        choice = TimedMachines(plain, plain)
+        timed = TimedMachines(plain, plain)
         if options.measure and options.chosen_precision != "auto":
             raise ValueError("measure: a given precision is not timed; remove it, --precision or SIGMABENCH_PRECISION")
         if options.chosen_precision == "auto":
             if options.measure:
                 cache.path("timings", BenchmarkKey.of(network, plain)).unlink(missing_ok=True)
             alone = options.threads is not None or options.workers is not None or options.ray_address is not None
-            choice = autotune(network, plain, cache, 1 if alone else study.seeds, notify)
-        network = replace(network, machine=choice.training)
-        machine = replace(choice.sampling, compiled=options.compile)
+            timed = autotune(network, plain, cache, 1 if alone else study.seeds, notify)
+        network = replace(network, machine=timed.training)
+        machine = replace(timed.sampling, compiled=options.compile)
         may_compile = isinstance(network, Trained) and not (options.compile or options.no_compile)
-        seconds = choice.seconds if may_compile and can_compile(machine.device) else 0.0
-        return cls(study, network, _reference(study, data, images, network), machine, choice.why, seconds)
+        seconds = timed.seconds if may_compile and can_compile(machine.device) else 0.0
+        return cls(study, network, _reference(study, data, images, network), machine, timed.why, seconds)
 
     def compiled_if_long(self, runs: Sequence[Run]) -> "Planner":
         """Returns a planner that compiles sampling if that of all runs takes over ten minutes. Compiling takes one."""

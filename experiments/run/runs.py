@@ -170,8 +170,8 @@ def filter_runs(planned: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
         wanted = {value} if value in texts else {text.strip() for text in value.split(",")}  # a value may have commas
         if not value or not wanted <= {*texts}:
             values = ", ".join(dict.fromkeys(filter(None, texts)))
-            choices = f"{name} is {values}" if values else f"columns: {', '.join(COLUMNS | rows[0])}"
-            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=control; {choices}")
+            known = f"{name} is {values}" if values else f"columns: {', '.join(COLUMNS | rows[0])}"
+            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=control; {known}")
         matching = {run for run, text in zip(planned, texts, strict=True) if text in wanted}
         chosen = [run for run in chosen if run in matching]
     if all(run.impossible for run in chosen):

@@ -88,7 +88,7 @@ def name_effect(row: pd.Series) -> str:
 
 
 def _cost(row: pd.Series) -> str:
-    """ "costs 8.25 times as much" of a level that takes another number of evaluations; "" of others."""
+    """ "costs 8.25 times as much" of a value that takes another number of evaluations; "" of others."""
     cost = row.get("cost")
     return "" if is_missing(cost) or cost == 1 else f"costs {short(cost)} times as much"
 
@@ -99,7 +99,7 @@ def _size(row: pd.Series) -> str:
 
 
 def phrase_effects(result: LoadedResult, main: pd.DataFrame) -> str:
-    """The best level of each factor that has a better one than its first; each clause is the verdict of a row."""
+    """The best value of each factor that has a better one than its first; each clause is the verdict of a row."""
     judged = main[main["verdict"] != NO_VERDICT]
     name = metric_name(PRIMARY_METRIC, result.features)
     if not len(judged):
@@ -114,7 +114,7 @@ def phrase_effects(result: LoadedResult, main: pd.DataFrame) -> str:
         f"by {', and '.join(filter(None, [_size(row), _cost(row)]))}"
         for at, (_, row) in enumerate(better.iterrows())
     ]
-    return f"{join(texts) if texts else 'No level is better than the first of its factor'}."
+    return f"{join(texts) if texts else 'No value is better than the first of its factor'}."
 
 
 def describe_best(result: LoadedResult, best: pd.Series) -> str:
@@ -131,10 +131,10 @@ def describe_best(result: LoadedResult, best: pd.Series) -> str:
 
 
 def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> Iterator[str]:
-    """Yields sentences on levels that are worse, on what was not detected, with what would have been, and on factors
+    """Yields sentences on values that are worse, on what was not detected, with what would have been, and on factors
     that depend on each other.
 
-    Then levels that did not run beside the first of their factor, and the A/A test beside the effects.
+    Then values that did not run beside the first of their factor, and the A/A test beside the effects.
     """
     depends = both[both["verdict"].isin(CLEAR)]
     for words, rows in (("Worse", main[main["verdict"] == WORSE]), ("Depends on another factor", depends)):
@@ -149,9 +149,9 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
         yield f"Not detected: {join(unseen)}."
     measured = {*zip(main["factor_a"], main["level_a"], strict=True)}
     factors = result.info["factors"]
-    absent = [f"{name} {level}" for name, (_, *levels) in factors for level in levels if (name, level) not in measured]
+    absent = [f"{name} {value}" for name, (_, *values) in factors for value in values if (name, value) not in measured]
     if absent:
-        yield f"No combination ran with these levels and the first of their factor: {join(absent)}."
+        yield f"No combination ran with these values and the first of their factor: {join(absent)}."
     again = contrast.find_control(result)
     if again is None or again["verdict"] == NO_VERDICT:
         return
@@ -177,7 +177,7 @@ def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
     ]  # fmt: skip
     family = f"one family of {number(effects['n_compared'].max(), 0)}" if len(effects) else "none"
     metric = metric_name(PRIMARY_METRIC, result.features)
-    title = f"Main effects, over all levels of other factors, then interactions, in {metric}, {family}"
+    title = f"Main effects, over all values of other factors, then interactions, in {metric}, {family}"
     return Table(title, heads, rows)
 
 
@@ -200,28 +200,29 @@ def cells_table(result: LoadedResult, cells: pd.DataFrame) -> Table:
 
 
 def draw_cells(result: LoadedResult, cells: pd.DataFrame) -> list[Figure]:
-    """The combinations, lowest first. The dots show the last factor of two levels: the first level is hollow."""
+    """The combinations, lowest first. The dots show the last factor of two values: the first value is hollow."""
     scores = result.quality[result.quality["metric"] == PRIMARY_METRIC].set_index("setting")[["value", "low", "high"]]
     if not len(scores):
         return []
     shown = cells.head(settings.ROWS).set_index("setting")
     axis = Axis.over((SCALES[PRIMARY_METRIC] * scores.loc[shown.index]).stack())
     factors = result.info["factors"]
-    baseline = [levels[0] for _, levels in factors]
-    two = [(name, levels, at) for at, (name, levels) in enumerate(factors) if len(levels) == 2]
+    baseline = [values[0] for _, values in factors]
+    two = [(name, values, at) for at, (name, values) in enumerate(factors) if len(values) == 2]
     factor, pair, at = two[-1] if two else ("", [], 0)
     lines = []
     for name, cell in shown.iterrows():
         value, low, high = (axis.place(SCALES[PRIMARY_METRIC] * end) for end in scores.loc[name])
-        levels, texts = result.info["cells"][name], [scale_metric(PRIMARY_METRIC, end) for end in scores.loc[name]]
-        bar = Bar("before", low, high, (("open" if levels[at] in pair[:1] else "grey", value),))
-        label = f"{name} (baseline)" if levels == baseline else str(name)
+        cell_values = result.info["cells"][name]
+        texts = [scale_metric(PRIMARY_METRIC, end) for end in scores.loc[name]]
+        bar = Bar("before", low, high, (("open" if cell_values[at] in pair[:1] else "grey", value),))
+        label = f"{name} (baseline)" if cell_values == baseline else str(name)
         noise = f"visible noise {settings.format_noise(cell)}"
         lines.append(Line(label, bar, texts[0], " to ".join(texts[1:]), noise))
     name = metric_name(PRIMARY_METRIC, result.features)
     note = f"{name} of each combination with its 95 % interval, lowest first: lower is better, and 0 is a match."
     evidence = f"{settings.count_images(result, cells.iloc[0])}, which also chose the best"
-    legend = [(mark, f"{factor} {level}") for mark, level in zip(("open", "grey"), pair, strict=False)]
+    legend = [(mark, f"{factor} {value}") for mark, value in zip(("open", "grey"), pair, strict=False)]
     sections = [FigureSection("Combinations", evidence, lines)]
     ends = "", "farther from real images"
     return [Figure(f"{name} of each combination", note, sections, axis.place(0), ends, axis.ticks, True, name, legend)]

@@ -10,15 +10,15 @@ from reports.results import LoadedResult
 from reports.schema import BETTER, DEPENDS, HOLDS, NO_DIFFERENCE, PRIMARY_METRIC, TURNS, UNDECIDED, WORSE
 
 TERMS = [
-    ("Holds", "The effect is significant, uncorrected, and of one sign at every level (Berger 1982): so it may stand "
+    ("Holds", "The effect is significant, uncorrected, and of one sign at every value (Berger 1982): so it may stand "
      "beside a verdict that is not significant after correction."),
-    ("Turns", "It is significant with opposite signs at two levels, after Holm over all turns and changes of a table."),
-    ("Size depends", "The change between two levels is significant after the same correction: by network where they "
+    ("Turns", "It is significant with opposite signs at two values, after Holm over all turns and changes of a table."),
+    ("Size depends", "The change between two values is significant after the same correction: by network where they "
      "share training seeds, of ln(a / b) where features differ, else by Welch's test."),
     ("Not decided", "Neither. Beside it stands the change that could be detected."),
 ]  # fmt: skip
 COLUMNS = (
-    Column("Fixed choice"), Column("Effects, by level", "wide"), Column("Change between levels", "wide"),
+    Column("Fixed choice"), Column("Effects, by value", "wide"), Column("Change between values", "wide"),
     Column("Answer", "verdicts"),
 )  # fmt: skip
 WORDS = {TURNS: "turn", UNDECIDED: "are not decided", HOLDS: "hold"}  # of several lines, in the order of the sentence
@@ -54,7 +54,7 @@ def phrase_verdict(lines: list[pd.DataFrame]) -> tuple[str, str]:
     lead = f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else ""
     lead = lead or "No turn is detected."
     size = f" How large a difference is depends on {join(sized)}." if sized else ""
-    what = "A line is one answer under one changed choice, and holds if it is significant and of one sign at each level"
+    what = "A line is one answer under one changed choice, and holds if it is significant and of one sign at each value"
     return lead, f"{what}: of {len(lines)}, {counts}.{size}"
 
 
@@ -62,13 +62,13 @@ def _make_table(rows: pd.DataFrame) -> Table:
     cells = []
     for _, line in rows.groupby("line", sort=False):
         first = line.iloc[0]
-        levels = "; ".join(f"{row['at']}: {_size(row)}, {_count(row)}" for _, row in line.iterrows())
+        values = "; ".join(f"{row['at']}: {_size(row)}, {_count(row)}" for _, row in line.iterrows())
         change = "at the score of real images"
         if pd.notna(first["change"]):
             change = f"{_change(first)}, {first['change_how']}"
         size = f"; {first['size']}" if first["size"] else ""
         detect = f"; could detect {_scaled(first, 'detectable')}" if first["effect"] == UNDECIDED and not size else ""
-        cells.append(Row(first["choice"], [first["with"], levels, change, f"{first['effect']}{size}{detect}"]))
+        cells.append(Row(first["choice"], [first["with"], values, change, f"{first['effect']}{size}{detect}"]))
     heads = (Column("With"), *COLUMNS[1:])
     return Table(capital(rows["question"].iloc[0]), heads, cells)
 
@@ -92,7 +92,7 @@ def _change(row: pd.Series) -> str:
 
 
 def _draw(questions: list[pd.DataFrame]) -> list[Figure]:
-    """The effects at each level, by question and fixed choice, on one axis."""
+    """The effects at each value, by question and fixed choice, on one axis."""
     names = ["difference", "low", "high"]
     scale = SCALES[PRIMARY_METRIC]
     axis = Axis.over([scale * value for rows in questions for value in rows[names].to_numpy().ravel()])
@@ -112,5 +112,5 @@ def _draw(questions: list[pd.DataFrame]) -> list[Figure]:
     note = f"{label} of each result, with its verdict there, corrected for its own comparisons."
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", NO_DIFFERENCE)]
     return [
-        Figure("The answer at each level", note, sections, axis.place(0), ticks=axis.ticks, label=label, legend=legend)
+        Figure("The answer at each value", note, sections, axis.place(0), ticks=axis.ticks, label=label, legend=legend)
     ]

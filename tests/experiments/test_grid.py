@@ -254,7 +254,7 @@ def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished):
     assert two == f"{text} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."
     half = effect(level_a="0.5", difference=0.002, low=0.001, high=0.003, verdict="worse")
     worse = page_of_factors.phrase_effects(result, pd.DataFrame([half, lr]))
-    assert worse == "No level is better than the first of its factor."
+    assert worse == "No value is better than the first of its factor."
     nothing = page_of_factors.phrase_effects(result, main[1:2])
     assert nothing == "No effect of lr on MMD ×1000 is detected; 3.0 would have been."
     both = pd.DataFrame([shift | {"factor_b": "lr", "level_b": "2", "against_b": "1"}])
