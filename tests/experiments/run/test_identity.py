@@ -127,7 +127,7 @@ def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, mon
 def test_a_new_distance_makes_references_and_scores_anew_and_keeps_samples(monkeypatch: pytest.MonkeyPatch):
     """So SCHEMA, which is part of every identity, need not rise for it."""
     before = run()
-    monkeypatch.setitem(METRICS, "md", Metric("MD", later=True))
+    monkeypatch.setitem(METRICS, "new", Metric("New", later=True))
     after = run()
     assert identity(before.reference) != identity(after.reference) and before.score_id != after.score_id
     assert (before.samples_id, identity(before.network)) == (after.samples_id, identity(after.network))
