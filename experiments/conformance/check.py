@@ -58,9 +58,9 @@ def check(
         dependence = independence.find_dependence(few, noise, with_generator)
         faults = (fault for fault in dependence if fault[0] not in independence.NOTES)
         if fault := next(faults, None) or _ignored_noise(sampler, data, fewest, noise):
-            kind, text = fault  # its distribution is not measured: it is no function of its noise
+            outcome, text = fault  # its distribution is not measured: it is no function of its noise
             unknown = (math.nan,) * len(data.stds)
-            return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
+            return Verdict(outcome, f"{outcome}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
         first = call_seeded(few, noise[:FEW], 1)
         verdict = _converge(sampler, order, reference, data, budgets, seed)
         verdict = replace(verdict, levels=_find_levels(sampler))
@@ -82,8 +82,8 @@ def _find_levels(sampler: SamplerFunction) -> Levels | None:
 def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
     """Wraps a sampler so that it raises ValueError with its name if it returns something other than samples."""
 
-    def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **given: object) -> Tensor:
-        out = sampler(denoiser, n_steps, noise, **given)
+    def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **options: object) -> Tensor:
+        out = sampler(denoiser, n_steps, noise, **options)
         if not isinstance(out, Tensor) or out.shape != noise.shape:
             returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             must = f"it must return {tuple(noise.shape)}"
@@ -144,14 +144,14 @@ def _converge(
             return verdict.becomes("not decided", text)
         return verdict
     verdict = find_verdict(moments, data, order, "impulses", exact=True)
-    if budgets is None and (verdict.kind == "not decided" or convergence.is_falling(verdict)):
+    if budgets is None and (verdict.outcome == "not decided" or convergence.is_falling(verdict)):
         more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not support that many
         if more and np.isfinite(more[0].std).all():
             verdict = find_verdict([*moments, *more], data, order, "impulses", exact=True)
-    if budgets is None and verdict.kind in ("right", "order lost", "not decided"):
+    if budgets is None and verdict.outcome in ("right", "order lost", "not decided"):
         others = _measure(sampler, data, (*convergence.EVERY, *convergence.RANDOM), skip_errors=True)
         verdict = convergence.find_irregular(verdict, others)
-    return _compare(verdict, reference) if reference and verdict.kind in ("right", "not decided") else verdict
+    return _find_unlike(verdict, reference) if reference and verdict.outcome in ("right", "not decided") else verdict
 
 
 def _measure(
@@ -168,7 +168,7 @@ def _measure(
     return moments
 
 
-def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
+def _find_unlike(verdict: Verdict, reference: SamplerFunction) -> Verdict:
     """The verdict, or "unlike its reference" if some number of steps shows it. ValueError as in `check`."""
     budgets = [measured.n_steps for measured in verdict.moments]
     try:

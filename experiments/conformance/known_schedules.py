@@ -365,12 +365,12 @@ def find_meant(names: Iterable[str], expect: str) -> list[str]:
 
 def fits_spelling(name: str, expect: str) -> bool:
     """Whether a name says all that `expect` says. A list of times does not tell its betas, so any betas fit."""
-    kind, options, words = parse(name)
+    name, options, words = parse(name)
     meant, asked, asked_words = parse(expect)
     if asked.get("end") == "0":  # a step to 0 follows
         del asked["end"]
     asked.pop("data_std", None)
-    if kind.startswith("ddpm") and not options:
+    if name.startswith("ddpm") and not options:
         asked = {}
 
     def equal(one: str, other: str) -> bool:
@@ -380,7 +380,7 @@ def fits_spelling(name: str, expect: str) -> bool:
             return one == other
 
     alike = all(equal(options.get(key, ""), value) for key, value in asked.items())
-    return kind == meant and alike and asked_words in ("", words)
+    return name == meant and alike and asked_words in ("", words)
 
 
 def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA_MIN)) -> Array:

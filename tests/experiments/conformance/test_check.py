@@ -42,7 +42,7 @@ ORDERS = [*((sampler, sampler.order) for sampler in CONVERGES), (Accelerated(1.5
 ROWS = [pytest.param(*row, marks=[pytest.mark.slow] * (type(row[0]) not in (Euler, Heun))) for row in ORDERS]
 DDIM = partial(planted.ancestral, eta=0.0)
 DDPM = planted.ancestral
-QUICK: dict[str, Any] = {"data": COARSE, "budgets": FEW}
+QUICK = {"data": COARSE, "budgets": FEW}
 
 
 @pytest.mark.parametrize("sampler, order", ROWS, ids=lambda value: getattr(value, "name", value))
@@ -56,18 +56,18 @@ def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int):
 def test_a_restart_does_not_converge_to_the_data():
     """Its three steps stay three steps."""
     verdict = check(wrappers.ours(Restart((Interval(0.12, 0.6, 3, 2),))), budgets=FEW)
-    assert verdict.kind == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(1.03, abs=0.01)
+    assert verdict.outcome == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(1.03, abs=0.01)
 
 
 def test_a_schedule_that_ends_above_zero_leaves_its_noise():
     from diffusion_core.schedules import karras
 
     verdict = check(wrappers.ours(Euler(), lambda n: karras(n, 160.0, 0.03)), budgets=FEW)
-    assert verdict.kind == "noise left over" and verdict.left_over == pytest.approx(0.03, rel=0.05)
+    assert verdict.outcome == "noise left over" and verdict.left_over == pytest.approx(0.03, rel=0.05)
 
 
-SECOND: dict[str, Any] = {"order": 2, "budgets": MANY}
-BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
+SECOND = {"order": 2, "budgets": MANY}
+BUGS = [
     ("noise without compensation of the drift", DDPM, {}, "wrong limit"),
     ("up and down exchanged", DDPM, {}, "wrong limit"),
     ("variance for standard deviation", DDPM, {}, "wrong limit"),
@@ -91,10 +91,10 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
 @pytest.mark.parametrize("bug, sampler, options, kind", BUGS)
 def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str):
     verdict = check(partial(sampler, bug=bug), **QUICK | options)
-    assert verdict.kind == kind, verdict.sentence
+    assert verdict.outcome == kind, verdict.sentence
 
 
-SENTENCES: dict[str, tuple[Callable[..., Tensor], dict[str, Any], str]] = {
+SENTENCES = {
     "a stride that leaves out times": (planted.ddim_by_stride, {"budgets": (50, 100, 200, 250, 400, 500)},
                                        "irregular in the number of steps: .*with 400 steps"),
     "a reference that breaks down": (
@@ -132,7 +132,7 @@ def test_impulses_give_the_closed_form(eta: float):
 
 
 ONE = torch.Generator()
-DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+DRAWS = {
     "randn": lambda x: torch.randn(x.shape, dtype=x.dtype),
     "several at once": lambda x: torch.randn(2, *x.shape, dtype=x.dtype).sum(0) / 2**0.5,
     "randn_like": torch.randn_like,
@@ -177,7 +177,7 @@ def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch
     sampler, reason = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
     assert verdict.method.startswith("Monte Carlo, because ") and reason in verdict.method
-    assert verdict.kind == "wrong limit"
+    assert verdict.outcome == "wrong limit"
 
 
 @pytest.mark.slow
@@ -187,7 +187,7 @@ def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdic
         return x.clamp(-1, 1) if n_steps > 500 else x
 
     verdict = check(slow, data=COARSE)
-    assert verdict.kind == "not decided" and verdict.method == "impulses" and verdict.moments[-1].n_steps == 500
+    assert verdict.outcome == "not decided" and verdict.method == "impulses" and verdict.moments[-1].n_steps == 500
 
 
 @pytest.mark.parametrize("a", [1.0, 0.6, 0.0])
@@ -249,10 +249,10 @@ def test_schedulers_of_diffusers(name: str, options: Any, kind: str):
     sampler = wrappers.diffusers(name, **options)
     verdict = check(sampler, budgets=(50, 100, 200))
     assert takes_generator(sampler)
-    assert verdict.kind == kind, verdict.sentence
+    assert verdict.outcome == kind, verdict.sentence
 
 
-REFUSED: dict[str, Callable[[], object]] = {
+REFUSED = {
     r"sampler: it returned shape \(1, 1, 1, 5\) with n_steps=28": lambda: check(lambda d, n, z: z[:1], budgets=FEW),
     "sampler: it returned NoneType with n_steps=28": lambda: check(lambda d, n, z: None, budgets=FEW),
     r"^reference: it returned shape \(1, 1, 1, 5\) with n_steps=28":

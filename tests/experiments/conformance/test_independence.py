@@ -54,7 +54,7 @@ def wrong_from(call: int) -> Any:
 
 
 NUMPY = np.random.default_rng(1)
-FAULTS: dict[str, tuple[Any, str, str]] = {
+FAULTS = {
     "standardised over the batch": (lambda d, n, z: ddim(d, n, (z - z.mean(0)) / z.std(0)), "depends on its batch",
                                     "batch of 3 and in one of 500"),
     "antithetic pairs": (antithetic, "depends on its batch", "batch of 3 and in one of 500"),
@@ -88,7 +88,7 @@ def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monke
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     sampler, kind, words = FAULTS[name]
     verdict = check(sampler, budgets=FEW)
-    assert verdict.kind == kind and verdict.sentence.startswith(f"{kind}: ") and words in verdict.sentence
+    assert verdict.outcome == kind and verdict.sentence.startswith(f"{kind}: ") and words in verdict.sentence
 
 
 def uniform(d: Oracle, n: int, z: Tensor, generator: Any = None) -> Tensor:
@@ -97,7 +97,7 @@ def uniform(d: Oracle, n: int, z: Tensor, generator: Any = None) -> Tensor:
     return ddpm(d, n, z, draw=lambda: math.sqrt(12) * (draw() - 0.5))
 
 
-RIGHT: dict[str, Any] = {
+RIGHT = {
     "DDPM": ddpm, "a list of generators": each_of_list, "no generator": lambda d, n, z: ddpm(d, n, z),
     "uniform noise": uniform, "noise drawn again": lambda d, n, z: ddim(d, n, z) + sum(
         sign * torch.randn(z.shape, generator=own(3)) for sign in (1, -1)),
@@ -124,7 +124,7 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str):
 @pytest.mark.parametrize("wrong", [4, 20, RANDOM[-1]])
 def test_one_wrong_number_of_steps_is_found(wrong: int):
     verdict = check(lambda d, n, z: ddim(d, n, z) * (1.2 if n == wrong else 1))
-    assert verdict.kind == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
+    assert verdict.outcome == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
     assert wrong in [law.n_steps for law in verdict.moments]
 
 
@@ -180,5 +180,5 @@ def test_noise_that_falls_with_the_steps_is_asked_for_1000_steps():
         return ddim(d, n, z) + max(left, least) * torch.randn_like(z)
 
     verdict = check(fixed_large)
-    assert verdict.moments[-1].n_steps == 1000 and verdict.kind != "noise left over", verdict.sentence
-    assert check(partial(fixed_large, least=0.02)).kind == "noise left over"
+    assert verdict.moments[-1].n_steps == 1000 and verdict.outcome != "noise left over", verdict.sentence
+    assert check(partial(fixed_large, least=0.02)).outcome == "noise left over"
