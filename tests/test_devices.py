@@ -73,11 +73,12 @@ def normal(n: int) -> Tensor:
     return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 
-def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True):
-    """`drawn`: from noise, of which a card has its own."""
-    assert on_device.device.type == device and on_device.shape == here.shape and on_device.isfinite().all()
+def assert_alike(make: Callable[[str], Tensor], device: str, tolerance: float = 1e-4, drawn: bool = True):
+    """make(device) is as on the CPU. `drawn`: from noise, of which a card has its own."""
+    on_device, expected = make(device), make("cpu")
+    assert on_device.device.type == device and on_device.shape == expected.shape and on_device.isfinite().all()
     if device == "sim" or not drawn:
-        torch.testing.assert_close(on_device.cpu(), here, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(on_device.cpu(), expected, rtol=tolerance, atol=tolerance)
 
 
 class OfOthers(nn.Module):
@@ -107,7 +108,7 @@ ADAPTERS = {
     "balanced": lambda net: adapters.flow(net, DIGITS, data_at=1, labels="balanced", n_classes=10),
     "guided": lambda net: adapters.vp(net, DIGITS, labels=3, n_classes=10, guidance=2.0, null_label=10),
 }
-OF_SAMPLERS = {name: kind() for name, kind in SAMPLERS.items()} | {
+OF_SAMPLERS = {name: make() for name, make in SAMPLERS.items()} | {
     "alpha-beta": AlphaBeta(0.3, 0.2),
     "kadkhodaie-simoncelli": KadkhodaieSimoncelli(beta_ks=0.5, max_steps=3),
 }
@@ -120,30 +121,37 @@ def make_samples(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tens
 
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
 def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Waits):
-    model = GaussianDenoiser()
-    on_device = make_samples(model, device, sampler)
-    looks = [where for reason, where in waits.elements() if reason == "number read"]
-    assert count_waits(waits) == 0 and len(looks) == (2 if device == "sim" else 0)  # two batches
-    assert_alike(on_device, make_samples(model, "cpu", sampler), device)
+    def run(where: str) -> Tensor:
+        out = make_samples(GaussianDenoiser(), where, sampler)
+        looks = [where for reason, where in waits.elements() if reason == "number read"]
+        assert count_waits(waits) == 0 and len(looks) == (2 if device == "sim" else 0)  # two batches
+        return out
+
+    assert_alike(run, device)
 
 
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
 def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits: Waits):
-    x = 3 * normal(70)
-    sigma, model = torch.logspace(-1.5, 1, 70), make().to(device)
-    waits.clear()
-    on_device = model(x.to(device), sigma.to(device))
-    assert count_waits(waits) == 0
-    assert_alike(on_device, make()(x, sigma), device, 1e-3, drawn=False)
+    def run(where: str) -> Tensor:
+        model = make().to(where)
+        waits.clear()
+        out = model(3 * normal(70).to(where), torch.logspace(-1.5, 1, 70).to(where))
+        assert count_waits(waits) == 0
+        return out
+
+    assert_alike(run, device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
 def test_adapters(make: Callable[[Any], nn.Module], device: str):
-    network = OfOthers().to(device)
-    here = make_samples(make(OfOthers()), "cpu")
-    assert_alike(make_samples(make(lambda *inputs: network(*inputs)), device), here, device, 1e-3)  # a plain function
-    assert_alike(make_samples(make(network).to(device), device), here, device, 1e-3)
+    def run(where: str, is_function: bool) -> Tensor:
+        network = OfOthers().to(where)
+        model = make(lambda *inputs: network(*inputs)) if is_function else make(network).to(where)
+        return make_samples(model, where)
+
+    for is_function in (False, True):
+        assert_alike(partial(run, is_function=is_function), device, 1e-3)
 
 
 @pytest.mark.slow
@@ -151,14 +159,15 @@ def test_adapters(make: Callable[[Any], nn.Module], device: str):
 @pytest.mark.parametrize("name", TRUNKS)
 def test_networks(name: str, parameterisation: str, device: str):
     images = torch.randn(66, *((2,) if name == "mlp" else SHAPE))
-    outputs = list[Tensor]()
-    for where in (device, "cpu"):
+
+    def run(where: str) -> Tensor:
         torch.manual_seed(0)
         network = build(name, images.shape[1], parameterisation).to(where)
         if network.needs_fit:
             network.fit(images.to(where))
-        outputs.append(network(images[:5].to(where), torch.ones(5, device=where)).detach())
-    assert_alike(*outputs, device, 1e-3, drawn=False)
+        return network(images[:5].to(where), torch.ones(5, device=where)).detach()
+
+    assert_alike(run, device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
@@ -168,17 +177,16 @@ def test_networks(name: str, parameterisation: str, device: str):
     ids=[*WEIGHTINGS, "as in fast"],
 )
 def test_training_does_not_wait_within_fifty_steps(weighting: str, options: dict[str, Any], device: str, waits: Waits):
-    images = normal(66)
-    for noise in NOISE_DISTRIBUTIONS.values() if weighting == "karras" else [NOISE_DISTRIBUTIONS["vp"]]:
-        losses = list[Tensor]()
-        for where in (device, "cpu"):
-            torch.manual_seed(0)
-            network, placed = build("small").to(where), images.to(where)
-            waits.clear()
-            steps = [*train(network, placed, noise(), n_images=24, batch_size=8, weighting=weighting, **options)]
-            assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
-            losses.append(steps[-1].loss)
-        assert_alike(*losses, device, 1e-3)
+    def run(where: str, noise: str) -> Tensor:
+        torch.manual_seed(0)
+        network, images, law = build("small").to(where), normal(66).to(where), NOISE_DISTRIBUTIONS[noise]()
+        waits.clear()
+        *_, last = train(network, images, law, n_images=24, batch_size=8, weighting=weighting, **options)
+        assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
+        return last.loss
+
+    for noise in NOISE_DISTRIBUTIONS if weighting == "karras" else ["vp"]:
+        assert_alike(partial(run, noise=noise), device, 1e-3)
 
 
 def test_distances(device: str, monkeypatch: pytest.MonkeyPatch):
@@ -203,8 +211,7 @@ def test_distances(device: str, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["digits", "natural"])
 def test_features(name: str, device: str):
-    on_device, here = (open_extractor(name, device=where)(DIGITS.pixels[:3])[0] for where in (device, "cpu"))
-    assert_alike(on_device, here, device, drawn=False)
+    assert_alike(lambda where: open_extractor(name, device=where)(DIGITS.pixels[:3])[0], device, drawn=False)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,8 @@ from experiments.conformance import convergence, impulses, independence
 from experiments.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, find_verdict
 from experiments.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
 from experiments.conformance.independence import FEW, allclose, call_seeded
-from experiments.conformance.levels import Levels, name_levels, record_levels
-from experiments.conformance.oracle import GAUSSIAN, Level, Oracle
+from experiments.conformance.levels import Levels, RecordingOracle, name_levels, record_levels
+from experiments.conformance.oracle import GAUSSIAN, Oracle
 
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
 
@@ -101,22 +101,11 @@ def assert_converges(sampler: SamplerFunction, order: int | None = None, **optio
     assert verdict.right, verdict.sentence
 
 
-@dataclass(frozen=True)
-class _RecordingOracle(Oracle):
-    """An oracle that keeps its inputs."""
-
-    inputs: list[Tensor] = field(default_factory=list)
-
-    def _estimates(self, x: Tensor, *levels: Level) -> tuple[Tensor, Tensor]:
-        self.inputs.append(x.clone())
-        return super()._estimates(x, *levels)
-
-
 def _ignored_noise(sampler: SamplerFunction, data: Oracle, n_steps: int, noise: Tensor) -> independence.Fault | None:
     """The fault if neither the inputs of the network nor the samples depend on the noise."""
 
     def inputs_and_samples(noise: Tensor) -> Tensor:
-        oracle = _RecordingOracle(data.stds, data.mean)
+        oracle = RecordingOracle(data.stds, data.mean)
         samples = sampler(oracle, n_steps, noise)
         return torch.cat([x.double().flatten() for x in (*oracle.inputs, samples)])
 

@@ -93,9 +93,10 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class _Recorder(Oracle):
-    """An oracle that keeps the levels that it is asked about, and the scheduler that asks."""
+class RecordingOracle(Oracle):
+    """An oracle that keeps its inputs and the levels that it is asked about, and the scheduler that asks."""
 
+    inputs: list[Tensor] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)
     schedulers: list[tuple[Any, float | None]] = field(default_factory=list)
 
@@ -104,6 +105,7 @@ class _Recorder(Oracle):
 
     def _estimates(self, x: Tensor, s: Level, a: Level) -> tuple[Tensor, Tensor]:
         signal, noise = (max(float(torch.as_tensor(level).flatten()[0]), 1e-12) for level in (a, s))
+        self.inputs.append(x.clone())
         self.levels.append(math.log(noise / signal))
         return super()._estimates(x, s, a)
 
@@ -125,7 +127,7 @@ def find_levels(sampler: SamplerFunction, n_steps: int, expect: str = "") -> Lev
 
 def record_levels(sampler: SamplerFunction, n_steps: int) -> tuple[list[float], Facts]:
     """log_sigma of each evaluation in a run with an exact denoiser, and what the config of its scheduler says."""
-    recorder = _Recorder(GAUSSIAN.stds, GAUSSIAN.mean)
+    recorder = RecordingOracle(GAUSSIAN.stds, GAUSSIAN.mean)
     noise = torch.randn(2, 1, 1, len(GAUSSIAN.stds), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         sampler(recorder, n_steps, noise)

@@ -151,7 +151,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
 
 def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
     """Returns the faults of the levels at 0 in a falling list."""
-    may_end = expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != "0"
+    may_end = expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != 0
     if not is_zero.any():
         return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)
     if is_zero.sum() > 1:

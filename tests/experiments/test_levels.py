@@ -22,25 +22,33 @@ def sampler(denoiser, n_steps, noise):
         denoiser.velocity(noise, t)
     return noise
 """
+CHURN = """
+def sampler(denoiser, n_steps, noise):
+    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]
+"""
 LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 
 
+FILES = {
+    "own_levels.py": OWN,
+    "log.txt": "[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n",
+    "wrong.txt": "1 0.9545 0.9 0.8333 0.77 0.6429 0.5 0.3 0",
+    "swapped.txt": "1 0.9545 0.9 0.8333 0.6429 0.75 0.5 0.3 0",
+    "rising.txt": "0\n0.3\n0.5\n0.6429\n0.75\n0.8333\n0.9\n0.9545\n1",
+    "coarse.txt": "1.00, 0.95, 0.90, 0.83, 0.75, 0.64, 0.50, 0.30, 0.00",
+    "cut.txt": "16 8 4 2 1 0.5 0.25 0",
+    "tenths.txt": "16 8 4 2 1 0.5 0",
+    "printed.txt": "step 0 sigma 1.0\nstep 1 sigma 0.95",
+    "empty.txt": "",
+    "own_text.py": "x = 'no list'",
+    "own_churn.py": CHURN,
+}
+
+
 @pytest.fixture(autouse=True)
-def folder(here: Path, drawn: None) -> Path:
-    Path("own_levels.py").write_text(OWN)
-    Path("log.txt").write_text("[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n")
-    Path("printed.txt").write_text("\n".join(f"step {at} sigma {1 - at / 20}" for at in range(20)))
-    levels_of_log = [1, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3, 0]
-    for name, values in {
-        "wrong": [*levels_of_log[:4], 0.77, *levels_of_log[5:]],
-        "swapped": [*levels_of_log[:4], 0.6429, 0.75, *levels_of_log[6:]],
-        "rising": levels_of_log[::-1],
-        "cut": [16, 8, 4, 2, 1, 0.5, 0.25, 0],
-        "tenths": [16, 8, 4, 2, 1, 0.5, 0],
-    }.items():
-        Path(f"{name}.txt").write_text("\n".join(map(str, values)))
-    Path("coarse.txt").write_text(", ".join(f"{t:.2f}" for t in levels_of_log))
-    return here
+def folder(here: Path, drawn: None):
+    for name, text in FILES.items():
+        Path(name).write_text(text)
 
 
 @pytest.fixture
@@ -145,9 +153,6 @@ def test_the_share_of_training_noise_between_levels(answer):
 
 
 def test_levels_that_rise_in_between_have_their_own_share(answer):
-    Path("own_churn.py").write_text(
-        "def sampler(denoiser, n_steps, noise):\n    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]\n"
-    )
     answer("own_churn:sampler --train-noise 'log-normal(-0.507, 1.2)' --steps 3 --out out")
     expected = levels.measure_shares("log-normal(-0.507, 1.2)", [8, 2, 0.5])[1:]
     assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
@@ -158,7 +163,7 @@ def test_levels_that_rise_in_between_have_their_own_share(answer):
     [
         ("a b c", "schedules: name one, or two to compare"),
         ("absent.txt", "absent.txt: it cannot be read"),
-        ("own_levels.py", "own_levels.py: 'x' is not a number: give the numbers alone"),
+        ("own_text.py", "own_text.py: 'x' is not a number: give the numbers alone"),
         ("empty.txt", "empty.txt: '': two numbers or more are needed: give"),
         ("printed.txt", "printed.txt: 'step' is not a number: give the numbers alone, separated by spaces"),
         ("log.txt --expect 'flow(shft=3)'", "no schedule of 8 levels is spelt so"),
@@ -169,7 +174,5 @@ def test_levels_that_rise_in_between_have_their_own_share(answer):
     ],
 )
 def test_an_error_is_one_line(arguments: str, words: str, answer):
-    Path("own_levels.py").write_text("x = 'no list'")
-    Path("empty.txt").touch()
     with pytest.raises(ValueError, match=words):
         answer(arguments)

@@ -166,19 +166,23 @@ REFUSED = {
 }
 
 
+def falling(values: Array) -> Array:
+    return np.sort(values)[::-1]
+
+
 def make_random(rule: int, seed: int) -> Array:
     """A random list: uniform, log-uniform, whole, or a schedule with jitter."""
     rng = np.random.default_rng((rule, seed))
     n = int(rng.integers(5, 50))
     base = [flow(n, 3), karras(n, 80, 0.002), np.geomspace(30, 0.03, n)][seed % 3]
     return [
-        lambda: np.append(np.sort(rng.uniform(0, 1, n))[::-1], 0),
-        lambda: np.append(np.sort(np.exp(rng.uniform(-4, 4, n)))[::-1], 0),
-        lambda: np.sort(rng.choice(1000, n, replace=False))[::-1],
+        lambda: np.append(falling(rng.uniform(0, 1, n)), 0),
+        lambda: np.append(falling(np.exp(rng.uniform(-4, 4, n))), 0),
+        lambda: falling(rng.choice(1000, n, replace=False)),
         lambda: rng.normal(size=n),
         lambda: np.sort(rng.normal(size=n)),
         lambda: np.append(base * np.exp(rng.normal(size=n) * 0.02), 0),
-        lambda: np.r_[1, np.sort(rng.uniform(0, 1, n))[::-1], 0],
+        lambda: np.r_[1, falling(rng.uniform(0, 1, n)), 0],
         lambda: np.sort(rng.uniform(0, 1, n)),
     ][rule]()
 

@@ -88,7 +88,7 @@ def uneven(y, m, s):
     return density(y, torch.cat([m[:, :2].detach(), 2 * m[:, 2:] - m[:, 2:].detach()], dim=1), s)
 
 
-def log_prob(base, make):
+def log_prob(make, base=flow_grpo):
     return changed(base, log_prob=lambda y, m, s, t, u: make(y, m, s))
 
 
@@ -103,23 +103,23 @@ TABLE = [
      {"levels": lambda n: uniform(n, 3.0), "replay_levels": lambda n: (uniform(n, 3.0) * 1000).round() / 1000}),
     ("replay draws anew", "replay", called(x_next=lambda *_: None)),
     ("normaliser dropped (verl-omni#209)", "log_prob: normaliser",
-     log_prob(flow_grpo, lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
+     log_prob(lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
     ("CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
-     log_prob(cps, lambda y, m, s: -((y - m) ** 2).flatten(1).mean(1))),
+     log_prob(lambda y, m, s: -((y - m) ** 2).flatten(1).mean(1), cps)),
     ("std is at least 0.17 (Diffusion-Planner#50)", "log_prob: wrong std",
-     log_prob(dance_grpo, lambda y, m, s: density(y, m, s.clamp(min=0.17)))),
-    ("variance in place of std", "log_prob: wrong std", log_prob(dance_grpo, lambda y, m, s: density(y, m, s**2))),
+     log_prob(lambda y, m, s: density(y, m, s.clamp(min=0.17)), dance_grpo)),
+    ("variance in place of std", "log_prob: wrong std", log_prob(lambda y, m, s: density(y, m, s**2), dance_grpo)),
     ("drawn with twice the variance", "log_prob: wrong std",
      changed(drawn(lambda x, g: TWICE * sample_noise(x, g)), std=lambda y, m, s, t, u: TWICE * s)),
-    ("around another mean", "log_prob: wrong mean", log_prob(flow_grpo, lambda y, m, s: density(y, m + 0.3 * s, s))),
-    ("one log_prob for the batch", "log_prob: shape", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).mean())),
+    ("around another mean", "log_prob: wrong mean", log_prob(lambda y, m, s: density(y, m + 0.3 * s, s))),
+    ("one log_prob for the batch", "log_prob: shape", log_prob(lambda y, m, s: density(y, m, s).mean())),
     ("mean over channels, sum over pixels", "log_prob: factor",
-     log_prob(flow_grpo, lambda y, m, s: 15 * density(y, m, s))),
+     log_prob(lambda y, m, s: 15 * density(y, m, s))),
     ("detached from the middle", "gradient",
      changed(dance_grpo, log_prob=lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s))),
-    ("gradient right on average", "gradient", log_prob(flow_grpo, uneven)),
-    ("log_prob in float16", "log_prob: rounded", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).half())),
-    ("sign of log_prob", "log_prob: not Gaussian", log_prob(flow_grpo, lambda y, m, s: -density(y, m, s))),
+    ("gradient right on average", "gradient", log_prob(uneven)),
+    ("log_prob in float16", "log_prob: rounded", log_prob(lambda y, m, s: density(y, m, s).half())),
+    ("sign of log_prob", "log_prob: not Gaussian", log_prob(lambda y, m, s: -density(y, m, s))),
     ("sets a seed if there is none", IGNORED,
      called(generator=lambda g, *_: g or torch.manual_seed(0))),
     ("noise in bfloat16", "rounded noise", drawn(lambda x, g: sample_noise(x, g).bfloat16())),
@@ -141,7 +141,7 @@ TABLE = [
     ("scaled by the batch's maximum", "depends on its batch",
      called(v=lambda v, x, t: v * (1 + 1e-3 * x.abs().amax()))),
     ("log_prob centred over the batch", "depends on its batch",
-     log_prob(flow_grpo, lambda y, m, s: density(y, m, s) - density(y, m, s).mean())),
+     log_prob(lambda y, m, s: density(y, m, s) - density(y, m, s).mean())),
     ("one noise for all images", "one noise for all", drawn(lambda x, g: sample_noise(x[:1], g))),
     ("antithetic pairs", "not a Gaussian step", drawn(antithetic)),
     ("one number for all pixels", "shape of the noise",

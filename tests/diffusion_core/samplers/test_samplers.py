@@ -84,7 +84,7 @@ def test_counted_evaluations_are_planned(sampler: Sampler):
     """On data that is one point, where the estimate of Kadkhodaie & Simoncelli is exact as well."""
     calls = []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         assert sigma.shape == (len(x),) and sigma.dtype == x.dtype
         calls.append(sigma)
         return GaussianDenoiser(std=0.0)(x, sigma)
@@ -132,7 +132,7 @@ def test_schedules_may_end_at_zero(sampler: Sampler):
     """A step to 0 lands on the denoised image and draws no noise; Heun takes it as an Euler step."""
     sigmas = []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         sigmas.append(sigma[0].item())
         return EXACT(x, sigma)
 
@@ -215,7 +215,7 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at():
     """The next level is (1 - beta_ks alpha_t) of what was measured, each sample's own, until that sample stops."""
     levels, sizes = [], []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         eps = GaussianDenoiser(std=0.05)(x, sigma)
         levels.append(sigma.clone())
         sizes.append(eps.square().mean(dim=(1, 2, 3)).sqrt())

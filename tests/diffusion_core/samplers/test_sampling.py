@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
 import diffusion_core
@@ -73,7 +72,7 @@ def test_the_packages_list_what_they_export():
 
 
 def test_watch_sees_the_way_of_the_first_batch():
-    seen: list[tuple[int, Tensor]] = []
+    seen = []
     whole = SEVEN(trajectory=True)
     SEVEN(watch=lambda step, x: seen.append((step, x.clone())))
     assert [step for step, _ in seen] == list(range(6))
@@ -93,7 +92,7 @@ def test_noise_depends_on_seed_sample_and_step():
 
 
 def test_batches_are_one_block_a_thread_unless_told():
-    sizes: list[int] = []
+    sizes = []
     n = 64 * torch.get_num_threads() + 3
     sample(recording(sizes), geometric(1), Euler(), n_samples=n, shape=(1, 4, 4), device="cpu")
     assert sizes == [n - 3, 3]
@@ -120,7 +119,7 @@ def test_trajectory_ends_in_the_samples(sampler: Sampler):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("level, step", [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
 def test_nan_names_step_and_sigma(bad: float, level: float, step: int):
-    def broken(x: Tensor, sigma: Tensor) -> Tensor:
+    def broken(x, sigma):
         eps = EXACT(x, sigma)
         which = torch.arange(1, 2) if math.isnan(bad) else torch.arange(2)  # one image of two, or both
         return eps.index_fill(0, which, bad) if sigma[0] < 1.001 * level else eps

@@ -88,10 +88,10 @@ BUGS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug, sampler, options, kind", BUGS)
-def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str):
+@pytest.mark.parametrize("bug, sampler, options, outcome", BUGS)
+def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, outcome: str):
     verdict = check(partial(sampler, bug=bug), **QUICK | options)
-    assert verdict.outcome == kind, verdict.sentence
+    assert verdict.outcome == outcome, verdict.sentence
 
 
 SENTENCES = {
@@ -146,18 +146,18 @@ DRAWS = {
 }
 
 
-@pytest.mark.parametrize("kind", DRAWS)
-def test_every_normal_draw_is_an_impulse(kind: str):
-    def walk(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
-        return 0.5 + 2 * noise + sum(step * DRAWS[kind](noise) for step in range(n_steps))
+@pytest.mark.parametrize("name", DRAWS)
+def test_every_normal_draw_is_an_impulse(name: str):
+    def walk(denoiser, n_steps, noise):
+        return 0.5 + 2 * noise + sum(step * DRAWS[name](noise) for step in range(n_steps))
 
     law, n_draws = by_impulses(walk, GAUSSIAN, 4, 9)
-    assert n_draws == (9 if kind == "several at once" else 5)
+    assert n_draws == (9 if name == "several at once" else 5)
     assert_allclose(law.mean, 0.5)
     assert_allclose(law.std, math.sqrt(4 + 1 + 4 + 9))
 
 
-def clipped(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+def clipped(denoiser, n_steps, noise):
     return DDIM(denoiser, n_steps, noise).clamp(-1, 1)
 
 
@@ -182,7 +182,7 @@ def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch
 
 @pytest.mark.slow
 def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict():
-    def slow(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    def slow(denoiser, n_steps, noise):
         x = DDIM(denoiser, n_steps, noise) * (1 + n_steps**-0.6)
         return x.clamp(-1, 1) if n_steps > 500 else x
 
@@ -230,7 +230,7 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    "name, options, kind",
+    "name, options, outcome",
     [
         ("DDIMScheduler", {"clip_sample": False, "prediction_type": "v_prediction"}, "right"),
         (
@@ -244,12 +244,12 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
         ("EulerDiscreteScheduler", STABLE_VIDEO, "right"),
     ],
 )
-def test_schedulers_of_diffusers(name: str, options: Any, kind: str):
+def test_schedulers_of_diffusers(name: str, options: Any, outcome: str):
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     sampler = wrappers.diffusers(name, **options)
     verdict = check(sampler, budgets=(50, 100, 200))
     assert takes_generator(sampler)
-    assert verdict.outcome == kind, verdict.sentence
+    assert verdict.outcome == outcome, verdict.sentence
 
 
 REFUSED = {
