@@ -69,28 +69,28 @@ def call(name, network, n_steps, noise, scale, *prompts):
     pipe, model = build(name)
     row = PARTS[name]
 
-    def forward(hidden_states, *args, **given):
+    def forward(hidden_states, *args, **arguments):
         if "condition" in row:
-            given["encoder_hidden_states"] = given.pop(row["condition"])
+            arguments["encoder_hidden_states"] = arguments.pop(row["condition"])
         if isinstance(hidden_states, list):
             return ([*network(torch.stack(hidden_states), args[0], torch.stack(args[1]))],)
-        out = network.forward(hidden_states, *args, **given | {"return_dict": False})[0]
+        out = network.forward(hidden_states, *args, **arguments | {"return_dict": False})[0]
         return (torch.cat([out, out], 1) if row.get("doubled") else out,)
 
     model.forward = forward
     parameters = inspect.signature(pipe.__call__).parameters
     size = row.get("size", 64 if "shape" in row else 128)
-    given = {"negative_prompt": None, "height": size, "width": size, "num_frames": 1, "video_length": 1}
+    arguments = {"negative_prompt": None, "height": size, "width": size, "num_frames": 1, "video_length": 1}
     for prefix, prompt in zip(("", "negative_"), prompts, strict=False):
         rows = [*prompt] if row.get("lists") else prompt.unsqueeze(2) if row.get("layers") else prompt
         pooled = {f"{prefix}pooled_prompt_embeds": prompt.flatten(1), f"{prefix}prompt_embeds_2": prompt}
-        given |= {f"{prefix}prompt_embeds": rows, **pooled}
+        arguments |= {f"{prefix}prompt_embeds": rows, **pooled}
         masks = (f"{prefix}prompt_{mask}" for mask in ("attention_mask", "attention_mask_2", "embeds_mask"))
-        given |= dict.fromkeys(masks, torch.ones(len(noise), 4, dtype=torch.long))
-    given |= {"use_resolution_binning": False, row.get("scale", "guidance_scale"): scale} | row.get("call", {})
+        arguments |= dict.fromkeys(masks, torch.ones(len(noise), 4, dtype=torch.long))
+    arguments |= {"use_resolution_binning": False, row.get("scale", "guidance_scale"): scale} | row.get("call", {})
     latents = noise.reshape(len(noise), *row.get("shape", noise.shape[1:]))
-    given |= {"latents": latents, "num_inference_steps": n_steps, "output_type": "latent", "return_dict": False}
-    samples = pipe(**{key: value for key, value in given.items() if key in parameters})[0]
+    arguments |= {"latents": latents, "num_inference_steps": n_steps, "output_type": "latent", "return_dict": False}
+    samples = pipe(**{key: value for key, value in arguments.items() if key in parameters})[0]
     return torch.stack([*samples]) if isinstance(samples, list) else samples
 
 

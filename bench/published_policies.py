@@ -15,7 +15,7 @@ from experiments.conformance.policy.steps import uniform
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
-def draw(x: Tensor, generator: Generators) -> Tensor:
+def sample_noise(x: Tensor, generator: Generators) -> Tensor:
     """Unit noise in float32; from a list of generators, an image each."""
     if isinstance(generator, Sequence):
         return torch.cat([torch.randn(1, *x.shape[1:], generator=of_image) for of_image in generator])
@@ -32,7 +32,7 @@ def finish(x, mean, std, generator, x_next, reduce=torch.mean):
     """x_next in the dtype of x, and the log density of that stored number; 0 where there is no noise."""
     std = torch.as_tensor(std, dtype=mean.dtype)
     if x_next is None:
-        x_next = (mean + std * draw(x, generator)).to(x.dtype)
+        x_next = (mean + std * sample_noise(x, generator)).to(x.dtype)
     log_prob = density(x_next, mean, std, reduce) if std > 0 else torch.zeros(len(x), dtype=mean.dtype)
     return x_next, log_prob, mean, std
 
@@ -42,78 +42,60 @@ def wide(x, v):
     return (x, v) if x.dtype == torch.float64 else (x.float(), v.float())
 
 
-def euler_maruyama(x, t, u, v, g2, generator, x_next, **options):
-    """dx = (v - g^2 / 2 score) dt + g dw backwards in time, where score = -(x + (1 - t) v) / t."""
-    y, w = wide(x, v)
-    mean = y + (u - t) * (w + g2 / (2 * t) * (y + (1 - t) * w))
-    return finish(x, mean, (g2 * (t - u)) ** 0.5, generator, x_next, **options)
+def euler_maruyama(find_g2, usual):
+    """A step of dx = (v - g^2 / 2 score) dt + g dw backwards in time, where score = -(x + (1 - t) v) / t.
+
+    g^2 is find_g2(t, u, noise_level); `usual` is the noise level by default.
+    """
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=usual, **options):
+        y, w = wide(x, v)
+        g2 = torch.as_tensor(find_g2(t, u, noise_level))
+        mean = y + (u - t) * (w + g2 / (2 * t) * (y + (1 - t) * w))
+        return finish(x, mean, (g2 * (t - u)) ** 0.5, generator, x_next, **options)
+
+    return step
 
 
-def flow_grpo(x, t, u, v, generator=None, x_next=None, noise_level=0.7, **options):
+def of_flow_grpo(t, u, a):
     """Liu et al. 2025 (2505.05470), Eq. 9: g = a sqrt(t / (1 - t)), at t = 1 held at the second level."""
-    g2 = noise_level**2 * t / (1 - (u if t == 1 else t))
-    return euler_maruyama(x, t, u, v, g2, generator, x_next, **options)
+    return a**2 * t / (1 - (u if t == 1 else t))
 
 
-def reverse_sde(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
-    """Euler-Maruyama of the time reversal of dx = -x / (1 - t) dt + sqrt(2 t / (1 - t)) dw, which has these marginals.
-
-    Anderson 1982; in this form Song et al. 2021 (2011.13456), Eq. 6. It is Flow-GRPO's step with a = sqrt(2).
-    """
-    return flow_grpo(x, t, u, v, generator, x_next, 2**0.5 * noise_level, **options)
-
-
-def dance_grpo(x, t, u, v, generator=None, x_next=None, noise_level=0.3, **options):
-    """Xue et al. 2025 (2505.07818): constant g = eta."""
-    return euler_maruyama(x, t, u, v, torch.as_tensor(noise_level**2), generator, x_next, **options)
-
-
-def sit_linear(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
-    """Ma et al. 2024 (2401.08740), the diffusion coefficient w = t, which they call sigma: g^2 = w."""
-    return euler_maruyama(x, t, u, v, noise_level * t, generator, x_next, **options)
+flow_grpo = euler_maruyama(of_flow_grpo, 0.7)
+# Euler-Maruyama of the time reversal of dx = -x / (1 - t) dt + sqrt(2 t / (1 - t)) dw, which has these marginals.
+# Anderson 1982; in this form Song et al. 2021 (2011.13456), Eq. 6. It is Flow-GRPO's step with a = sqrt(2).
+reverse_sde = euler_maruyama(lambda t, u, a: of_flow_grpo(t, u, 2**0.5 * a), 1.0)
+# Xue et al. 2025 (2505.07818): constant g = eta.
+dance_grpo = euler_maruyama(lambda t, u, a: a**2, 0.3)
+# Ma et al. 2024 (2401.08740), the diffusion coefficient w, which they call sigma: g^2 = w = t, or w = sin^2(pi t).
+sit_linear = euler_maruyama(lambda t, u, a: a * t, 1.0)
+sit_sine = euler_maruyama(lambda t, u, a: a * (math.pi * t).sin().square(), 1.0)
+# MixGRPO (Li et al. 2025, 2507.21802): Flow-GRPO's SDE where 0.3 < t < 0.8, else the ODE.
+window = euler_maruyama(lambda t, u, a: of_flow_grpo(t, u, a if 0.3 < t < 0.8 else 0.0), 0.7)
 
 
-def sit_sine(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
-    """Ma et al. 2024 (2401.08740), the diffusion coefficient w = sin^2(pi t): g^2 = w."""
-    return euler_maruyama(x, t, u, v, noise_level * (math.pi * t).sin().square(), generator, x_next, **options)
+def kept(find_cos2, usual):
+    """A step to (1 - u) x0 + u (cos eps + sin z): what CPS, Precise and DDIM share. cos^2 as g^2 above."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=usual, **options):
+        y, w = wide(x, v)
+        cos2 = torch.as_tensor(find_cos2(t, u, noise_level)).clamp(0, 1)
+        mean = (1 - u) * (y - t * w) + u * cos2**0.5 * (y + (1 - t) * w)
+        return finish(x, mean, u * (1 - cos2) ** 0.5, generator, x_next, **options)
+
+    return step
 
 
-def kept(x, t, u, v, cos2, generator, x_next, **options):
-    """(1 - u) x0 + u (cos eps + sin z): what CPS, Precise and DDIM share."""
-    y, w = wide(x, v)
-    cos2 = torch.as_tensor(cos2).clamp(0, 1)
-    mean = (1 - u) * (y - t * w) + u * cos2**0.5 * (y + (1 - t) * w)
-    return finish(x, mean, u * (1 - cos2) ** 0.5, generator, x_next, **options)
-
-
-def cps(x, t, u, v, generator=None, x_next=None, noise_level=0.5, **options):
-    """Wang & Yu 2025 (2509.05952): the same angle c pi / 2 at every step."""
-    return kept(x, t, u, v, math.cos(noise_level * math.pi / 2) ** 2, generator, x_next, **options)
-
-
-def precise(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
-    """Zou et al. 2026 (2605.23522), x0 frozen over a step: cos^2 = exp(-int_u^t g^2 / s^2 ds) with g of Flow-GRPO."""
-    return kept(x, t, u, v, (u * (1 - t) / (t * (1 - u))) ** (noise_level**2), generator, x_next, **options)
-
-
-def dance_frozen(x, t, u, v, generator=None, x_next=None, noise_level=0.3, **options):
-    """The step of `precise`, x0 frozen over a step, with DanceGRPO's constant g: cos^2 = exp(-g^2 (t - u) / (t u))."""
-    cos2 = torch.exp(-(noise_level**2) * (t - u) / (t * u).clamp(min=1e-12))
-    return kept(x, t, u, v, cos2, generator, x_next, **options)
-
-
-def ddim(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
-    """Song et al. 2021 (2010.02502), Eq. 16, in sigma = t / (1 - t): sin^2 = eta^2 (1 - sigma_next^2 / sigma^2).
-
-    With eta = 1 it is DDPM's step, and SDE-DPM-Solver++ of first order (Lu et al. 2022, 2211.01095).
-    """
-    ratio = u * (1 - t) / (t * (1 - u))
-    return kept(x, t, u, v, 1 - noise_level**2 * (1 - ratio**2), generator, x_next, **options)
-
-
-def window(x, t, u, v, generator=None, x_next=None, noise_level=0.7, **options):
-    """MixGRPO (Li et al. 2025, 2507.21802): Flow-GRPO's SDE where 0.3 < t < 0.8, else the ODE."""
-    return flow_grpo(x, t, u, v, generator, x_next, noise_level if 0.3 < t < 0.8 else 0.0, **options)
+# Wang & Yu 2025 (2509.05952): the same angle c pi / 2 at every step.
+cps = kept(lambda t, u, c: math.cos(c * math.pi / 2) ** 2, 0.5)
+# Zou et al. 2026 (2605.23522), x0 frozen over a step: cos^2 = exp(-int_u^t g^2 / s^2 ds) with g of Flow-GRPO.
+precise = kept(lambda t, u, a: (u * (1 - t) / (t * (1 - u))) ** (a**2), 1.0)
+# The step of `precise`, x0 frozen over a step, with DanceGRPO's constant g: cos^2 = exp(-g^2 (t - u) / (t u)).
+dance_frozen = kept(lambda t, u, g: torch.exp(-(g**2) * (t - u) / (t * u).clamp(min=1e-12)), 0.3)
+# Song et al. 2021 (2010.02502), Eq. 16, in sigma = t / (1 - t): sin^2 = eta^2 (1 - sigma_next^2 / sigma^2).
+# With eta = 1 it is DDPM's step, and SDE-DPM-Solver++ of first order (Lu et al. 2022, 2211.01095).
+ddim = kept(lambda t, u, eta: 1 - eta**2 * (1 - (u * (1 - t) / (t * (1 - u))) ** 2), 1.0)
 
 
 def diffusers_stochastic(x, t, u, v, generator=None, x_next=None, **options):
@@ -198,5 +180,5 @@ def ddpo(x, t, u, v, generator=None, x_next=None, half=False):
     mean = ((1 - u) * (y - t * w) + u * cos * (y + (1 - t) * w)) / c
     std = u * (1 - cos**2) ** 0.5 / c
     if x_next is None:
-        x_next = mean + std * draw(x, generator).to(y.dtype)
+        x_next = mean + std * sample_noise(x, generator).to(y.dtype)
     return x_next.to(x.dtype), density(x_next, mean, std, torch.sum if half else torch.mean)

@@ -77,20 +77,22 @@ def command(arguments: Sequence[str], prog: str) -> int:
     from experiments.conformance_report import FIELDS, Entry, read_list, run_checks  # it imports torch
 
     fields = FIELDS | {"sampler": ("samplers", *FIELDS["sampler"], "budgets")}
-    kinds = [kind for kind in fields if getattr(options, kind, None)] or ["sampler"]
-    kind = kinds[0]
-    if len(kinds) > 1:
-        raise ValueError(f"{kinds[1]}: it cannot be combined with --{kind}")
+    subjects = [subject for subject in fields if getattr(options, subject, None)] or ["sampler"]
+    subject = subjects[0]
+    if len(subjects) > 1:
+        raise ValueError(f"{subjects[1]}: it cannot be combined with --{subject}")
     for name in dict.fromkeys(sum(fields.values(), ())):
-        if getattr(options, name) and name not in fields[kind]:
+        if getattr(options, name) and name not in fields[subject]:
             owners = " or ".join(f"--{owner}" for owner, names in fields.items() if name in names)
-            must = f"cannot be combined with --{kind}" if owners == "--sampler" else f"needs {owners}"
+            must = f"cannot be combined with --{subject}" if owners == "--sampler" else f"needs {owners}"
             raise ValueError(f"{name}: it {must}")
-    typed = options.samplers if kind == "sampler" else (getattr(options, kind),)
+    typed = options.samplers if subject == "sampler" else (getattr(options, subject),)
     if not typed:
         raise ValueError("samplers: none is given; --help shows how they are spelt")
     if len(typed) == 1 and typed[0].endswith(".toml"):
-        entries = read_list(Path(typed[0]), kind)
+        entries = read_list(Path(typed[0]), subject)
     else:
-        entries = [Entry(kind, name, {field: getattr(options, field) for field in FIELDS[kind]}) for name in typed]
+        entries = [
+            Entry(subject, name, {field: getattr(options, field) for field in FIELDS[subject]}) for name in typed
+        ]
     return int(not all(verdict.right for verdict in run_checks(options.out, entries, options.budgets)))

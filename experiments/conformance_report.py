@@ -35,8 +35,8 @@ MIXED_UP = r"'Tensor' object is not callable|\bfunction\b"  # what torch says of
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of thing to check."""
+class Subject:
+    """What can be checked."""
 
     noun: str
     about_one: str  # the question
@@ -45,11 +45,11 @@ class Kind:
     checks: Iterable[str] = ()  # those that have names
 
 
-KINDS = {
-    "sampler": Kind("samplers", "Is {} right?", "Do {} samplers converge to the data?", check),
-    "policy": Kind(
+SUBJECTS = {
+    "sampler": Subject("samplers", "Is {} right?", "Do {} samplers converge to the data?", check),
+    "policy": Subject(
         "steps", "Is {} right as a policy?", "Are {} steps right as policies?", check_policy, policy.CHECKS),
-    "guided": Kind(
+    "guided": Subject(
         "pipelines", "Does {} guide as it is asked to?", "Do {} pipelines guide as they are asked to?", check_guidance,
         guidance.CHECKS),
 }  # fmt: skip
@@ -59,7 +59,7 @@ KINDS = {
 class Entry:
     """A sampler, a policy's step or a pipeline of a list."""
 
-    kind: str  # a key of `KINDS`
+    subject: str  # a key of `SUBJECTS`
     name: str  # as on the command line
     options: Row = field(default_factory=dict)  # as on the command line; the keys are `FIELDS`
     group: str = ""  # a heading of the table, such as the package that it comes from
@@ -78,14 +78,14 @@ class Entry:
         options = {name: value for name, value in self.options.items() if value not in (None, "", ())}
         for name in options.keys() & FUNCTIONS.keys():
             options[FUNCTIONS[name]] = _load_function(options.pop(name))
-        if self.kind == "sampler":
+        if self.subject == "sampler":
             checked, declared = sampler_specs.load_sampler(self.name)
             if "reference" in options:
                 options["reference"], _ = sampler_specs.load_sampler(options["reference"])
             options = {"order": declared, "budgets": budgets or None} | options
         else:
             checked = _load_function(self.name)
-        return partial(self._run, partial(KINDS[self.kind].check, checked, **options))
+        return partial(self._run, partial(SUBJECTS[self.subject].check, checked, **options))
 
     def _run(self, check: Callable[[], Any]) -> Any:
         """Its verdict. What it raises becomes a ValueError of one line that begins with the title."""
@@ -114,19 +114,19 @@ def _load_function(spec: str) -> Callable[..., Any]:
     return partial(function, **options) if options else function
 
 
-def read_list(path: Path, kind: str) -> list[Entry]:
-    """The tables [[kind]] of a TOML file. ValueError if it is no such file."""
+def read_list(path: Path, subject: str) -> list[Entry]:
+    """The tables [[subject]] of a TOML file. ValueError if it is no such file."""
     try:
         entries = []
-        for table in tomllib.loads(path.read_text(encoding="utf-8"))[kind]:
-            options = {name: table.pop(name) for name in FIELDS[kind] if name in table}
-            entries.append(Entry(kind, options=options, **table))
+        for table in tomllib.loads(path.read_text(encoding="utf-8"))[subject]:
+            options = {name: table.pop(name) for name in FIELDS[subject] if name in table}
+            entries.append(Entry(subject, options=options, **table))
         titles = [entry.title for entry in entries]
         if twice := [title for title in titles if titles.count(title) > 1]:
             raise ValueError(f"{twice[0]} is listed twice")
         return entries
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: no list of [[{kind}]]: {error}") from error
+        raise ValueError(f"{path}: no list of [[{subject}]]: {error}") from error
 
 
 def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = ()) -> list[Any]:
@@ -155,11 +155,11 @@ def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = 
         console.print("\n".join(table.text))
     result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, console)
     if not sys.stdout.isatty():
-        kinds = {entry.title: verdict.kind for entry, verdict, _ in results}
+        outcomes = {entry.title: verdict.outcome for entry, verdict, _ in results}
         not_run = {"not_run": failures} if failures else {}
-        print(json.dumps({"check-sampler": kinds, "out": str(folder)} | not_run))
+        print(json.dumps({"check-sampler": outcomes, "out": str(folder)} | not_run))
     if len(results) < len(entries):
-        noun = KINDS[entries[0].kind].noun
+        noun = SUBJECTS[entries[0].subject].noun
         print(f"the report has only {len(results)} of these {len(entries)} {noun}", file=sys.stderr)
         raise SystemExit(130) if interrupted else failed
     return [result.verdict for result in results]
@@ -208,9 +208,9 @@ def sampler_tables(results: Sequence[Result]) -> dict[str, list[Row]]:
 
 
 def _describe(result: Result) -> Row:
-    """The columns of all kinds."""
+    """The columns of all subjects."""
     entry, verdict, seconds = result
-    return vars(entry) | {"sampler": entry.title, "kind": verdict.kind, "seconds": seconds}
+    return vars(entry) | {"sampler": entry.title, "kind": verdict.outcome, "seconds": seconds}
 
 
 def _describe_levels(verdict: Any) -> Row:
@@ -237,11 +237,11 @@ def policy_tables(results: Sequence[Result]) -> dict[str, list[Row]]:
     ]  # fmt: skip
     checks = [
         {
-            "sampler": entry.title, "check": check, "verdict": verdict.outcome(check),
+            "sampler": entry.title, "check": check, "verdict": verdict.outcome_of(check),
             "sentence": " ".join(str(finding) for finding in verdict.findings if finding.check == check)
             or (verdict.words if check == "weights" and verdict.right else ""),
         }
-        for entry, verdict, _ in results for check in KINDS[entry.kind].checks
+        for entry, verdict, _ in results for check in SUBJECTS[entry.subject].checks
     ]  # fmt: skip
     return {"policies.csv": rows, "policy_steps.csv": steps, "policy_checks.csv": checks}
 
@@ -254,14 +254,14 @@ def write(
 
     which = f"these {n_listed}" if n_listed == len(results) else f"{len(results)} of these {n_listed}"
     entries = [result.entry for result in results]
-    name = entries[0].kind
-    kind = KINDS[name]
-    question = kind.about_many.format(which) if n_listed > 1 else kind.about_one.format(entries[0].title)
+    name = entries[0].subject
+    subject = SUBJECTS[name]
+    question = subject.about_many.format(which) if n_listed > 1 else subject.about_one.format(entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
     if name == "guided":
         packages |= {"diffusers"} & {*sys.modules}
     with result_folder.lock_folder(out):
-        tables = policy_tables(results) if kind.checks else sampler_tables(results)
+        tables = policy_tables(results) if subject.checks else sampler_tables(results)
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
         info = {"experiment": f"check_{name}", "question": question, "versions": versions}
         info["notes"] = [f"not run: {reason}" for reason in failures.values()]

@@ -179,12 +179,12 @@ def read_numbers(text: str) -> "tuple[Array, Array]":
     if len(words) < 2:
         raise ValueError(f"{text.strip()[:40]!r}: two numbers or more are needed: {HOW}")
     numbers = [Decimal(word) for word in words]
-    for at, number in enumerate(numbers, 1):
-        if not number.is_finite():
-            raise ValueError(f"number {at} is {number}, which is no level")
-    unit = min(int(number.as_tuple().exponent) for number in numbers)
-    digits = max(len(number.as_tuple().digits) for number in numbers)
-    units = [10.0 ** max(unit, number.adjusted() + 1 - digits) if unit < 0 else 0.0 for number in numbers]
+    for at, value in enumerate(numbers, 1):
+        if not value.is_finite():
+            raise ValueError(f"number {at} is {value}, which is no level")
+    unit = min(int(value.as_tuple().exponent) for value in numbers)
+    digits = max(len(value.as_tuple().digits) for value in numbers)
+    units = [10.0 ** max(unit, value.adjusted() + 1 - digits) if unit < 0 else 0.0 for value in numbers]
     return np.array(numbers, float), np.array(units) / 2
 
 

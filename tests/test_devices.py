@@ -6,6 +6,7 @@ A card draws its own noise and rounds differently, so what is drawn there is onl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,7 @@ from experiments.run.image_features import open_extractor
 from experiments.run.machine import Machine
 from experiments.run.runner import _trained_together
 
+Plant = Callable[[pytest.MonkeyPatch, str], Any]
 SCHEDULE = (30.0, 3.0, 0.5, 0.03)
 SHAPE = (1, 32, 32)
 DIGITS = load("mnist5k")
@@ -67,11 +69,16 @@ def count_waits(waits: Waits) -> int:
     return sum(n for where, n in places if "sampling.py" not in where)
 
 
-def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True):
-    """`drawn`: from noise, of which a card has its own."""
-    assert on_device.device.type == device and on_device.shape == here.shape and on_device.isfinite().all()
+def normal(n: int) -> Tensor:
+    return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+def assert_alike(make: Callable[[str], Tensor], device: str, tolerance: float = 1e-4, drawn: bool = True):
+    """make(device) is as on the CPU. `drawn`: from noise, of which a card has its own."""
+    on_device, expected = make(device), make("cpu")
+    assert on_device.device.type == device and on_device.shape == expected.shape and on_device.isfinite().all()
     if device == "sim" or not drawn:
-        torch.testing.assert_close(on_device.cpu(), here, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(on_device.cpu(), expected, rtol=tolerance, atol=tolerance)
 
 
 class OfOthers(nn.Module):
@@ -87,11 +94,11 @@ class OfOthers(nn.Module):
         return self.layer(z) + shift + (0 if labels is None else self.classes(labels).view(-1, 1, 1, 1))
 
 
-EXACT: dict[str, Callable[[], Any]] = {
+EXACT = {
     "mixture": lambda: TiedMixture.standard(1024),
     "empirical": lambda: Empirical(DIGITS.standardised()[:70]),
 }
-ADAPTERS: dict[str, Callable[[Any], nn.Module]] = {
+ADAPTERS = {
     "vp-table": lambda net: adapters.vp(net, DIGITS, time=linear_betas(), side=28),
     "vp-linear": lambda net: adapters.vp(net, DIGITS, time=LinearVP(), predicts="v"),
     "vp-cosine": lambda net: adapters.vp(net, DIGITS, time=CosineVP(), predicts="x0"),
@@ -101,43 +108,50 @@ ADAPTERS: dict[str, Callable[[Any], nn.Module]] = {
     "balanced": lambda net: adapters.flow(net, DIGITS, data_at=1, labels="balanced", n_classes=10),
     "guided": lambda net: adapters.vp(net, DIGITS, labels=3, n_classes=10, guidance=2.0, null_label=10),
 }
-OF_SAMPLERS: dict[str, Sampler] = {name: kind() for name, kind in SAMPLERS.items()} | {
+OF_SAMPLERS = {name: make() for name, make in SAMPLERS.items()} | {
     "alpha-beta": AlphaBeta(0.3, 0.2),
     "kadkhodaie-simoncelli": KadkhodaieSimoncelli(beta_ks=0.5, max_steps=3),
 }
 
 
-def draw(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
+def make_samples(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
     schedule = alpha_beta_schedule(0.3, 0.2, 30.0, 3.0) if isinstance(sampler, AlphaBeta) else SCHEDULE
     return sample(model, schedule, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=device, final_denoise=True)
 
 
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
 def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Waits):
-    model = GaussianDenoiser()
-    on_device = draw(model, device, sampler)
-    looks = [where for reason, where in waits.elements() if reason == "number read"]
-    assert count_waits(waits) == 0 and len(looks) == (2 if device == "sim" else 0)  # two batches
-    assert_alike(on_device, draw(model, "cpu", sampler), device)
+    def run(where: str) -> Tensor:
+        out = make_samples(GaussianDenoiser(), where, sampler)
+        looks = [where for reason, where in waits.elements() if reason == "number read"]
+        assert count_waits(waits) == 0 and len(looks) == (2 if device == "sim" else 0)  # two batches
+        return out
+
+    assert_alike(run, device)
 
 
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
 def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits: Waits):
-    x = 3 * torch.randn(70, *SHAPE, generator=torch.Generator().manual_seed(0))
-    sigma, model = torch.logspace(-1.5, 1, 70), make().to(device)
-    waits.clear()
-    on_device = model(x.to(device), sigma.to(device))
-    assert count_waits(waits) == 0
-    assert_alike(on_device, make()(x, sigma), device, 1e-3, drawn=False)
+    def run(where: str) -> Tensor:
+        model = make().to(where)
+        waits.clear()
+        out = model(3 * normal(70).to(where), torch.logspace(-1.5, 1, 70).to(where))
+        assert count_waits(waits) == 0
+        return out
+
+    assert_alike(run, device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
 def test_adapters(make: Callable[[Any], nn.Module], device: str):
-    network = OfOthers().to(device)
-    here = draw(make(OfOthers()), "cpu")
-    assert_alike(draw(make(lambda *inputs: network(*inputs)), device), here, device, 1e-3)  # a plain function
-    assert_alike(draw(make(network).to(device), device), here, device, 1e-3)
+    def run(where: str, is_function: bool) -> Tensor:
+        network = OfOthers().to(where)
+        model = make(lambda *inputs: network(*inputs)) if is_function else make(network).to(where)
+        return make_samples(model, where)
+
+    for is_function in (False, True):
+        assert_alike(partial(run, is_function=is_function), device, 1e-3)
 
 
 @pytest.mark.slow
@@ -145,14 +159,15 @@ def test_adapters(make: Callable[[Any], nn.Module], device: str):
 @pytest.mark.parametrize("name", TRUNKS)
 def test_networks(name: str, parameterisation: str, device: str):
     images = torch.randn(66, *((2,) if name == "mlp" else SHAPE))
-    outputs = list[Tensor]()
-    for where in (device, "cpu"):
+
+    def run(where: str) -> Tensor:
         torch.manual_seed(0)
         network = build(name, images.shape[1], parameterisation).to(where)
         if network.needs_fit:
             network.fit(images.to(where))
-        outputs.append(network(images[:5].to(where), torch.ones(5, device=where)).detach())
-    assert_alike(*outputs, device, 1e-3, drawn=False)
+        return network(images[:5].to(where), torch.ones(5, device=where)).detach()
+
+    assert_alike(run, device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
@@ -162,17 +177,16 @@ def test_networks(name: str, parameterisation: str, device: str):
     ids=[*WEIGHTINGS, "as in fast"],
 )
 def test_training_does_not_wait_within_fifty_steps(weighting: str, options: dict[str, Any], device: str, waits: Waits):
-    images = torch.randn(66, *SHAPE, generator=torch.Generator().manual_seed(0))
-    for noise in NOISE_DISTRIBUTIONS.values() if weighting == "karras" else [NOISE_DISTRIBUTIONS["vp"]]:
-        losses = list[Tensor]()
-        for where in (device, "cpu"):
-            torch.manual_seed(0)
-            network, placed = build("small").to(where), images.to(where)
-            waits.clear()
-            steps = [*train(network, placed, noise(), n_images=24, batch_size=8, weighting=weighting, **options)]
-            assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
-            losses.append(steps[-1].loss)
-        assert_alike(*losses, device, 1e-3)
+    def run(where: str, noise: str) -> Tensor:
+        torch.manual_seed(0)
+        network, images, law = build("small").to(where), normal(66).to(where), NOISE_DISTRIBUTIONS[noise]()
+        waits.clear()
+        *_, last = train(network, images, law, n_images=24, batch_size=8, weighting=weighting, **options)
+        assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
+        return last.loss
+
+    for noise in NOISE_DISTRIBUTIONS if weighting == "karras" else ["vp"]:
+        assert_alike(partial(run, noise=noise), device, 1e-3)
 
 
 def test_distances(device: str, monkeypatch: pytest.MonkeyPatch):
@@ -197,22 +211,19 @@ def test_distances(device: str, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["digits", "natural"])
 def test_features(name: str, device: str):
-    on_device, here = (open_extractor(name, device=where)(DIGITS.pixels[:3])[0] for where in (device, "cpu"))
-    assert_alike(on_device, here, device, drawn=False)
+    assert_alike(lambda where: open_extractor(name, device=where)(DIGITS.pixels[:3])[0], device, drawn=False)
 
 
 @torch.no_grad()
-def draw_small(device: str, batch_size: int = 100, precision: str = "fp32", is_compiled: bool = False) -> Tensor:
+def sample_small(device: str, batch_size: int = 100, precision: str = "fp32", is_compiled: bool = False) -> Tensor:
     """100 samples of `small` at eta 1, with the noise of the device."""
     model = Compiled(network(device), batch_size) if is_compiled else network(device)
     with computing_in(precision, device):
-        return sample(
-            model, SCHEDULE, Euler(1.0), n_samples=100, shape=SHAPE, batch_size=batch_size, device=device
-        )  # fmt: skip
+        return sample(model, SCHEDULE, Euler(1.0), n_samples=100, shape=SHAPE, batch_size=batch_size, device=device)
 
 
 @torch.no_grad()
-def draw_without_noise(device: str) -> Tensor:
+def sample_without_noise(device: str) -> Tensor:
     """64 samples at eta 0, from noise that the CPU drew."""
     start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * SCHEDULE[0]
     *_, x = checked_steps(network(device), Euler(), SCHEDULE, start.to(device), torch.empty)
@@ -221,22 +232,20 @@ def draw_without_noise(device: str) -> Tensor:
 
 def train_weights(device: str) -> Tensor:
     model = network(device).train()
-    images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
-    for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
+    for _ in train(model, normal(256).to(device), LogNormal(), n_images=320, batch_size=64, precision="bf16"):
         pass
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-WAYS: dict[str, tuple[float, Callable[[str], Tensor], Callable[[str], Tensor]]] = {  # limit of the mean difference
+BF16 = partial(sample_small, precision="bf16")
+WAYS = {  # limit of the mean difference
     # TF32 keeps ten bits
-    "device and CPU, fp32, eta 0": (1e-3, draw_without_noise, lambda _: draw_without_noise("cpu")),
-    "batches of 100 and of 7": (1e-3, draw_small, lambda on: draw_small(on, 7)),
-    "fp32 and bf16": (0.02, draw_small, lambda on: draw_small(on, precision="bf16")),
+    "device and CPU, fp32, eta 0": (1e-3, sample_without_noise, lambda _: sample_without_noise("cpu")),
+    "batches of 100 and of 7": (1e-3, sample_small, partial(sample_small, batch_size=7)),
+    "fp32 and bf16": (0.02, sample_small, BF16),
     "training twice from one seed, bf16": (0.0, train_weights, train_weights),
-    "eager and compiled, bf16": (
-        0.02, lambda on: draw_small(on, precision="bf16"), lambda on: draw_small(on, precision="bf16", is_compiled=True)
-    ),
-}  # fmt: skip
+    "eager and compiled, bf16": (0.02, BF16, partial(BF16, is_compiled=True)),
+}
 
 
 @pytest.mark.slow
@@ -296,12 +305,11 @@ def test_choices_on_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     others = [replace(run, network=replace(run.network, seed=seed)) for seed in range(1, 7)]
     assert (card.device, run.batch_size) == ("cuda", run.n) and replace(run, n=20_000).batch_size == 8192
     assert [_trained_together([run, *others[:n]], Cache(tmp_path)) for n in (0, 2, 6)] == [1, 3, 5]
-    sizes = [
-        seeded_noise.block_size(shape, torch.device("cuda")) for shape in (SHAPE, (2,), (3, 32, 32), (3, 256, 256))
-    ]
+    cuda = torch.device("cuda")
+    sizes = [seeded_noise.block_size(shape, cuda) for shape in (SHAPE, (2,), (3, 32, 32), (3, 256, 256))]
     assert sizes == [1024, 1024, 320, 64]
     made = list[dict[str, Any]]()
-    output, x = SimpleNamespace(clone=lambda: "a copy"), cast(Tensor, SimpleNamespace(device=torch.device("cuda")))
+    output, x = SimpleNamespace(clone=lambda: "a copy"), cast(Tensor, SimpleNamespace(device=cuda))
     monkeypatch.setattr(torch, "compile", lambda model, **how: made.append(how) or (lambda x, sigma: output))
     assert Compiled(GaussianDenoiser(), 64)._evaluate(x, x) == "a copy" and made[0]["mode"] == "reduce-overhead"
 
@@ -319,35 +327,33 @@ class Faulty(Euler):
         yield from map(self.change, super().run(*inputs))
 
 
-def take_another_generator(monkeypatch: pytest.MonkeyPatch, device: str):
+def take_another_generator(patch: pytest.MonkeyPatch, device: str):
     make = torch.Generator
-    monkeypatch.setattr(seeded_noise.torch, "Generator", lambda device: make("cpu"))
-    draw(GaussianDenoiser(), device)
+    patch.setattr(seeded_noise.torch, "Generator", lambda device: make("cpu"))
+    make_samples(GaussianDenoiser(), device)
 
 
-def take_a_host_tensor(monkeypatch: pytest.MonkeyPatch, device: str):
-    monkeypatch.setattr(kernels.Gaussian, "__call__", lambda self, block: block.squares * torch.ones(20, 1))
+def take_a_host_tensor(patch: pytest.MonkeyPatch, device: str):
+    patch.setattr(kernels.Gaussian, "__call__", lambda self, block: block.squares * torch.ones(20, 1))
     ReferenceSet.of(torch.rand(20, 9, dtype=torch.float64).to(device))
 
 
-def draw_with(change: Callable[[Tensor], Tensor]) -> Callable[[pytest.MonkeyPatch, str], Any]:
-    return lambda patch, device: draw(GaussianDenoiser(), device, Faulty(change=change))
+def sample_with(change: Callable[[Tensor], Tensor]) -> Plant:
+    return lambda patch, device: make_samples(GaussianDenoiser(), device, Faulty(change=change))
 
 
-FAULTS: dict[str, Callable[[pytest.MonkeyPatch, str], Any]] = {
-    "no device": draw_with(lambda x: x.add_(torch.zeros(SHAPE))),
-    "schedule on the CPU": draw_with(lambda x: x * torch.tensor(SCHEDULE)[:1]),
-    "mask of numpy": draw_with(lambda x: torch.where(torch.from_numpy(np.ones(SHAPE, bool)), x, 0.0)),
-    "network on the CPU": lambda patch, device: draw(adapters.flow(OfOthers(), DIGITS), device),
+FAULTS = {
+    "no device": sample_with(lambda x: x.add_(torch.zeros(SHAPE))),
+    "schedule on the CPU": sample_with(lambda x: x * torch.tensor(SCHEDULE)[:1]),
+    "mask of numpy": sample_with(lambda x: torch.where(torch.from_numpy(np.ones(SHAPE, bool)), x, 0.0)),
+    "network on the CPU": lambda patch, device: make_samples(adapters.flow(OfOthers(), DIGITS), device),
     "generator": take_another_generator,
     "host tensor in a kernel": take_a_host_tensor,
 }
 
 
 @pytest.mark.parametrize("plant", FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_found(
-    plant: Callable[[pytest.MonkeyPatch, str], Any], device: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_fault_is_found(plant: Plant, device: str, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(RuntimeError, match=r"several devices|generator on cpu|same device|device type"):
         plant(monkeypatch, device)
 

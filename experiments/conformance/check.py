@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,8 @@ from experiments.conformance import convergence, impulses, independence
 from experiments.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, find_verdict
 from experiments.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
 from experiments.conformance.independence import FEW, allclose, call_seeded
-from experiments.conformance.levels import Levels, name_levels, record_levels
-from experiments.conformance.oracle import GAUSSIAN, Level, Oracle
+from experiments.conformance.levels import Levels, RecordingOracle, name_levels, record_levels
+from experiments.conformance.oracle import GAUSSIAN, Oracle
 
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
 
@@ -58,9 +58,9 @@ def check(
         dependence = independence.find_dependence(few, noise, with_generator)
         faults = (fault for fault in dependence if fault[0] not in independence.NOTES)
         if fault := next(faults, None) or _ignored_noise(sampler, data, fewest, noise):
-            kind, text = fault  # its distribution is not measured: it is no function of its noise
+            outcome, text = fault  # its distribution is not measured: it is no function of its noise
             unknown = (math.nan,) * len(data.stds)
-            return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
+            return Verdict(outcome, f"{outcome}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
         first = call_seeded(few, noise[:FEW], 1)
         verdict = _converge(sampler, order, reference, data, budgets, seed)
         verdict = replace(verdict, levels=_find_levels(sampler))
@@ -82,8 +82,8 @@ def _find_levels(sampler: SamplerFunction) -> Levels | None:
 def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
     """Wraps a sampler so that it raises ValueError with its name if it returns something other than samples."""
 
-    def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **given: object) -> Tensor:
-        out = sampler(denoiser, n_steps, noise, **given)
+    def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **options: object) -> Tensor:
+        out = sampler(denoiser, n_steps, noise, **options)
         if not isinstance(out, Tensor) or out.shape != noise.shape:
             returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             must = f"it must return {tuple(noise.shape)}"
@@ -101,22 +101,11 @@ def assert_converges(sampler: SamplerFunction, order: int | None = None, **optio
     assert verdict.right, verdict.sentence
 
 
-@dataclass(frozen=True)
-class _RecordingOracle(Oracle):
-    """An oracle that keeps its inputs."""
-
-    inputs: list[Tensor] = field(default_factory=list)
-
-    def _estimates(self, x: Tensor, *levels: Level) -> tuple[Tensor, Tensor]:
-        self.inputs.append(x.clone())
-        return super()._estimates(x, *levels)
-
-
 def _ignored_noise(sampler: SamplerFunction, data: Oracle, n_steps: int, noise: Tensor) -> independence.Fault | None:
     """The fault if neither the inputs of the network nor the samples depend on the noise."""
 
     def inputs_and_samples(noise: Tensor) -> Tensor:
-        oracle = _RecordingOracle(data.stds, data.mean)
+        oracle = RecordingOracle(data.stds, data.mean)
         samples = sampler(oracle, n_steps, noise)
         return torch.cat([x.double().flatten() for x in (*oracle.inputs, samples)])
 
@@ -144,14 +133,14 @@ def _converge(
             return verdict.becomes("not decided", text)
         return verdict
     verdict = find_verdict(moments, data, order, "impulses", exact=True)
-    if budgets is None and (verdict.kind == "not decided" or convergence.is_falling(verdict)):
+    if budgets is None and (verdict.outcome == "not decided" or convergence.is_falling(verdict)):
         more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not support that many
         if more and np.isfinite(more[0].std).all():
             verdict = find_verdict([*moments, *more], data, order, "impulses", exact=True)
-    if budgets is None and verdict.kind in ("right", "order lost", "not decided"):
+    if budgets is None and verdict.outcome in ("right", "order lost", "not decided"):
         others = _measure(sampler, data, (*convergence.EVERY, *convergence.RANDOM), skip_errors=True)
         verdict = convergence.find_irregular(verdict, others)
-    return _compare(verdict, reference) if reference and verdict.kind in ("right", "not decided") else verdict
+    return _find_unlike(verdict, reference) if reference and verdict.outcome in ("right", "not decided") else verdict
 
 
 def _measure(
@@ -168,7 +157,7 @@ def _measure(
     return moments
 
 
-def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
+def _find_unlike(verdict: Verdict, reference: SamplerFunction) -> Verdict:
     """The verdict, or "unlike its reference" if some number of steps shows it. ValueError as in `check`."""
     budgets = [measured.n_steps for measured in verdict.moments]
     try:

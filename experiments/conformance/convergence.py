@@ -39,11 +39,11 @@ LOST = 0.3  # by which an order may be measured too low: no sampler here is belo
 LEVEL_STEPS = 28  # with which the levels are looked at
 CERTAIN = 3.0  # standard errors
 
-Kind = Literal[
+Outcome = Literal[
     "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over", "correlated pixels",
     "unlike its reference", "not decided", Dependence,
 ]  # fmt: skip
-IRREGULAR: Kind = "irregular in the number of steps"
+IRREGULAR: Outcome = "irregular in the number of steps"
 REMEDY = "Try more steps (--budgets), or compare it with a --reference."
 SHARED = "Does one random number serve several pixels?"
 OFF_THE_CURVE = (
@@ -57,7 +57,7 @@ class Verdict:
     """The verdict of `check` on a sampler.
 
     Args:
-        kind: "right" or what is wrong.
+        outcome: "right" or what is wrong.
         order: of convergence of mean and standard deviation along the finest chain of steps that shows one; a small
             term of lower order may take over beyond it. None if it cannot be measured.
         ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow, or if it
@@ -70,7 +70,7 @@ class Verdict:
         declared: the order that was declared, if any.
     """
 
-    kind: Kind
+    outcome: Outcome
     sentence: str
     order: float | None
     ratios: tuple[float, ...]
@@ -84,11 +84,11 @@ class Verdict:
 
     @property
     def right(self) -> bool:
-        return self.kind == "right"
+        return self.outcome == "right"
 
-    def becomes(self, kind: Kind, text: str) -> "Verdict":
+    def becomes(self, outcome: Outcome, text: str) -> "Verdict":
         """Returns the same measurements with another verdict."""
-        return replace(self, kind=kind, sentence=f"{kind}: {text}")
+        return replace(self, outcome=outcome, sentence=f"{outcome}: {text}")
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,17 @@ def find_verdict(
     if {*not_finite} & {*chains[0]}:
         return verdict.becomes("wrong limit", f"with {min(not_finite)} steps its samples are not finite.")
     fit = _fit(errors, chains, moments, oracle, order, exact)
-    kind, text = _kind(fit, order)
+    outcome, text = _find_outcome(fit, order)
     linked = max(moments, key=lambda measured: measured.correlation)
-    if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
+    if linked.correlation > CORRELATED and outcome not in ("wrong limit", "noise left over"):
         shown = f"with {linked.n_steps} steps two directions of its samples have a correlation of"
-        kind = "correlated pixels"
+        outcome = "correlated pixels"
         text = f"{shown} {linked.correlation:.2f}; those of the data have none. {SHARED}"
     known = np.full((2, len(wide)), math.nan)
     known[:, wide] = np.where(fit.diverging, math.nan, fit.limit).reshape(2, -1)
     ratios, means = known.tolist()
     return replace(
-        verdict.becomes(kind, text), order=fit.order, ratios=tuple(1 + ratio for ratio in ratios),
+        verdict.becomes(outcome, text), order=fit.order, ratios=tuple(1 + ratio for ratio in ratios),
         mean_errors=tuple(means), left_over=fit.left_over,
     )  # fmt: skip
 
@@ -212,7 +212,7 @@ def is_falling(verdict: Verdict) -> bool:
     """Whether the noise that is left over falls so fast with the steps that more steps may leave none."""
     extra = _extra_variance(verdict.moments, verdict.oracle)
     left = [math.sqrt(max(extra[n], 0)) for n in (250, 500) if n in extra]
-    return verdict.kind == "noise left over" and len(left) == 2 and left[1] < FALLING * left[0]
+    return verdict.outcome == "noise left over" and len(left) == 2 and left[1] < FALLING * left[0]
 
 
 def _extra_variance(moments: Sequence[SampleMoments], oracle: Oracle) -> dict[int, float]:
@@ -229,7 +229,7 @@ def _left_over(extra: dict[int, float], chain: Chain) -> float:
     return math.sqrt(max(high - second * shrink / (1 - shrink), 0.0))
 
 
-def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
+def _find_outcome(fit: _ConvergenceFit, order: int | None) -> tuple[Outcome, str]:
     """Names the worst fault, or "not decided" or "right", and says what shows it."""
     tolerance = TOLERANCE if fit.exact else DRAWN_TOLERANCE
     left = fit.left_over or 0.0
@@ -274,14 +274,14 @@ def _describe_right(fit: _ConvergenceFit, order: int | None) -> str:
 
 
 def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
-    kind, direction = divmod(at, len(fit.stds))
+    is_mean, direction = divmod(at, len(fit.stds))
     where = f"where the data's is {fit.stds[direction]:.3g}"
     value = fit.limit[at]
-    if kind == 0 and fit.diverging[at]:
+    if not is_mean and fit.diverging[at]:
         ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
         steps = ", ".join(map(str, fit.chains[0]))
         return f"it shows no limit. With {steps} steps its standard deviation is {ratios} of the true one, {where}."
-    if kind == 0:
+    if not is_mean:
         return f"with more steps its standard deviation tends to {1 + value:.3f} of the true one, {where}."
     hint = " Does it start at too low a noise level?" if np.abs(fit.limit[: len(fit.stds)]).max() < TOLERANCE else ""
     return f"with more steps its mean is off by {value:.3f} standard deviations, {where}.{hint}"

@@ -74,18 +74,18 @@ class PatchedNormal(TorchFunctionMode):
         return out.copy_(answer.to(out.device) * scale["std"] + scale["mean"])
 
 
-def answer_draw(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
+def answer_draw(make_row: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
     """Answers a draw of this shape; `rows` is the shape of the samples. SuspectError for other shapes.
 
-    A sampler draws, per sample, its full shape (once or n times) or one number; `draw(True)` answers the number.
+    A sampler draws, per sample, its full shape (once or n times) or one number; `make_row(True)` answers the number.
     """
     lead = len(shape) - len(rows)
     if shape[lead:] == rows:  # one draw, or several at once as (n, B, C, H, W)
-        return torch.stack([draw(False) for _ in range(shape[:lead].numel())]).reshape(shape)
+        return torch.stack([make_row(False) for _ in range(shape[:lead].numel())]).reshape(shape)
     if shape.numel() == rows.numel() and (len(shape) == 1 or shape[0] == rows[0]):
-        return draw(False).reshape(shape)
+        return make_row(False).reshape(shape)
     if shape.numel() == rows[0] == shape[0]:
-        return draw(True).flatten(1)[:, 0].reshape(shape)
+        return make_row(True).flatten(1)[:, 0].reshape(shape)
     raise SuspectError(f"it draws noise of shape {tuple(shape)}, which is not one draw per sample")
 
 
@@ -101,9 +101,9 @@ class _ImpulseRows:
         self.tests = torch.randn(n_draws, TESTS, 1, 1, n_directions, dtype=torch.float64, generator=generator)
 
     def __call__(self, shape: torch.Size) -> Tensor:
-        return answer_draw(self.draw, shape, self.shape)
+        return answer_draw(self.make_row, shape, self.shape)
 
-    def draw(self, shared: bool) -> Tensor:
+    def make_row(self, shared: bool) -> Tensor:
         """The next draw, in the shape of the samples; `shared` gives all directions of a sample the same number."""
         z = torch.zeros(self.shape, dtype=torch.float64)
         if self.taken < self.n_draws:

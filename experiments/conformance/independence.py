@@ -57,10 +57,10 @@ def call_with_draws(function: Function, x: Tensor, rows: slice, numbers: int, se
     generator = torch.Generator().manual_seed(numbers)
     alone = x[rows]
 
-    def draw(shared: bool) -> Tensor:
+    def make_row(shared: bool) -> Tensor:
         return torch.randn(x.shape, dtype=torch.float64, generator=generator)[rows]
 
-    with PatchedNormal(lambda shape: answer_draw(draw, shape, alone.shape), repeats=True):
+    with PatchedNormal(lambda shape: answer_draw(make_row, shape, alone.shape), repeats=True):
         return call_seeded(function, alone, seed)
 
 
@@ -125,8 +125,8 @@ def _generator_faults(
     def make(seed: int) -> torch.Generator:
         return torch.Generator().manual_seed(seed)
 
-    given = make(1)
-    first = call_seeded(function, few, 1, generator=given)
+    used = make(1)
+    first = call_seeded(function, few, 1, generator=used)
     state = torch.get_rng_state()
     if not agree(call_seeded(function, few, 2, generator=make(1)), first):
         text = "with the same generator two calls differ if torch's global one is seeded anew."
@@ -136,7 +136,7 @@ def _generator_faults(
     elif not torch.equal(state, make(1).get_state()):  # before the next, for steps that seed it from the one given
         text = "it is given a generator, but draws from torch's global one, or sets its seed."
         yield "touches the global generator", text
-    elif noisy and agree(call_seeded(function, few, 1, generator=given), first):
+    elif noisy and agree(call_seeded(function, few, 1, generator=used), first):
         yield "ignores its generator", "two calls with one generator give the same samples."
     else:
         try:

@@ -29,7 +29,6 @@ FORMS = ("flow", "times", "table ends", "ends")  # flow matching; times of betas
 Schedule = Callable[..., Sequence[float]]
 Form = tuple[str, dict[str, float]]
 SOLVED = {"karras": (1.001, 50.0), "polyexponential": (0.3, 3.0)}  # schedules whose rho is solved, between two limits
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 THEN_FIRST = ", then the first time"
 FAR = 20.0  # log_sigma of pure noise
 LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
@@ -344,8 +343,8 @@ def _solve_rho(log_sigmas: Array, sigma_max: float, sigma_min: float) -> Iterato
             yield name, {"rho": brentq(miss, *limits)}
 
 
-def parse(spelling: str) -> tuple[str, dict[str, str], str]:
-    """Name, options as text and the words that follow: "flow", {"shift": "3", "end": "1/n"}, "stretched to 0.1".
+def parse(spelling: str) -> tuple[str, dict[str, float | str], str]:
+    """Name, options and the words that follow: "flow", {"shift": 3.0, "end": "1/n"}, "stretched to 0.1".
 
     Raises:
         ValueError: a bracket is missing.
@@ -355,32 +354,36 @@ def parse(spelling: str) -> tuple[str, dict[str, str], str]:
         raise ValueError(f"{spelling}: it must read like flow(shift=3, end=1/n)")
     name, inside, words = match.groups(default="")
     pairs = (option.partition("=") for option in re.split(r",(?=[^,]*=)", inside) if option)
-    return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}, words.strip()
+    return name.strip(), {key.strip(): _read_value(value) for key, _, value in pairs}, words.strip()
+
+
+def _read_value(text: str) -> float | str:
+    """A number, or another text without spaces."""
+    with suppress(ValueError):
+        return float(text)
+    return text.replace(" ", "")
 
 
 def find_meant(names: Iterable[str], expect: str) -> list[str]:
-    """The names that say all that `expect` says."""
-    return [name for name in names if fits_spelling(name, expect)]
-
-
-def fits_spelling(name: str, expect: str) -> bool:
-    """Whether a name says all that `expect` says. A list of times does not tell its betas, so any betas fit."""
-    kind, options, words = parse(name)
+    """The names that say all that `expect` says. A list of times does not tell its betas, so any betas fit."""
     meant, asked, asked_words = parse(expect)
-    if asked.get("end") == "0":  # a step to 0 follows
-        del asked["end"]
     asked.pop("data_std", None)
-    if kind.startswith("ddpm") and not options:
-        asked = {}
+    if asked.get("end") == 0:  # a step to 0 follows
+        del asked["end"]
 
-    def equal(one: str, other: str) -> bool:
-        try:
-            return math.isclose(float(one), float(other), rel_tol=1e-3)
-        except ValueError:
-            return one == other
+    def is_meant(name: str) -> bool:
+        found, options, words = parse(name)
+        alike = all(_is_close(options.get(key, ""), value) for key, value in asked.items())
+        any_betas = found.startswith("ddpm") and not options
+        return found == meant and (alike or any_betas) and asked_words in ("", words)
 
-    alike = all(equal(options.get(key, ""), value) for key, value in asked.items())
-    return kind == meant and alike and asked_words in ("", words)
+    return [*filter(is_meant, names)]
+
+
+def _is_close(value: Any, other: Any) -> bool:
+    with suppress(TypeError):  # texts
+        return math.isclose(value, other, rel_tol=1e-3)
+    return bool(value == other)
 
 
 def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA_MIN)) -> Array:
@@ -397,16 +400,15 @@ def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA
         if name not in OWN_ENDS and "betas" not in options and not words:
             numbers = {key: float(value) for key, value in options.items() if key != "end"}
             return _levels_between(SCHEDULES[name], k, **{"sigma_max": ends[0], "sigma_min": ends[1], **numbers})
-        shift = float(options.get("shift", 1))
-        data_std = float(options.get("data_std", 1))
-        end = options.get("end", "")
-        last = float(end) if re.fullmatch(NUMBER, end) else 0
+        shift, data_std = (float(options.get(key, 1)) for key in ("shift", "data_std"))
+        end = options.get("end")
+        last = end if isinstance(end, float) else 0
         terminal = float(words.removeprefix("stretched to ")) if words.startswith("stretched") else None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{spelling}: {error}") from None
     guess = logit(shift_times(np.linspace(1, last or 1 / k, k), shift))
     for hypothesis in list_hypotheses(guess, k, Facts(shift=shift, terminal=terminal)):
-        if fits_spelling(hypothesis.spelling, spelling):
+        if find_meant([hypothesis.spelling], spelling):
             return hypothesis.log_sigmas - math.log(data_std)
     raise ValueError(
         f"{spelling}: no schedule of {k} levels is spelt so; such are flow(shift=3, end=1/n), karras(rho=7)"

@@ -93,9 +93,10 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class _Recorder(Oracle):
-    """An oracle that keeps the levels that it is asked about, and the scheduler that asks."""
+class RecordingOracle(Oracle):
+    """An oracle that keeps its inputs and the levels that it is asked about, and the scheduler that asks."""
 
+    inputs: list[Tensor] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)
     schedulers: list[tuple[Any, float | None]] = field(default_factory=list)
 
@@ -104,6 +105,7 @@ class _Recorder(Oracle):
 
     def _estimates(self, x: Tensor, s: Level, a: Level) -> tuple[Tensor, Tensor]:
         signal, noise = (max(float(torch.as_tensor(level).flatten()[0]), 1e-12) for level in (a, s))
+        self.inputs.append(x.clone())
         self.levels.append(math.log(noise / signal))
         return super()._estimates(x, s, a)
 
@@ -125,7 +127,7 @@ def find_levels(sampler: SamplerFunction, n_steps: int, expect: str = "") -> Lev
 
 def record_levels(sampler: SamplerFunction, n_steps: int) -> tuple[list[float], Facts]:
     """log_sigma of each evaluation in a run with an exact denoiser, and what the config of its scheduler says."""
-    recorder = _Recorder(GAUSSIAN.stds, GAUSSIAN.mean)
+    recorder = RecordingOracle(GAUSSIAN.stds, GAUSSIAN.mean)
     noise = torch.randn(2, 1, 1, len(GAUSSIAN.stds), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         sampler(recorder, n_steps, noise)
@@ -149,17 +151,17 @@ def read_config(scheduler: Any, mu: float | None = None) -> Facts:
     if dynamic:
         shift = None if mu is None else math.exp(mu)
     if config.get("beta_schedule") in BETAS and not flow:
-        kind, start, end = (config[name] for name in ("beta_schedule", "beta_start", "beta_end"))
-        betas = BETAS[kind](config["num_train_timesteps"], start, end)
+        schedule, start, end = (config[name] for name in ("beta_schedule", "beta_start", "beta_end"))
+        betas = BETAS[schedule](config["num_train_timesteps"], start, end)
         table = known_schedules.make_table(betas, bool(config.get("rescale_betas_zero_snr")))
         usual = ((name, usual) for name, usual in known_schedules.usual_tables().items() if len(usual) == len(table))
         names = (name for name, usual in usual if np.allclose(usual, table))
-        tables[next(names, f"{kind} {start:g} to {end:g}")] = table
+        tables[next(names, f"{schedule} {start:g} to {end:g}")] = table
         sigmas = np.asarray(getattr(scheduler, "sigmas", ()), np.float64)
         sigmas = np.log(np.unique(sigmas[sigmas > 0]))[::-1]
     ends = [config.get(name) for name in ("sigma_max", "sigma_min")]
-    given = (*ends, config.get("rho", 7.0)) if None not in ends else None
-    return Facts(tables, shift, dynamic, given, config.get("shift_terminal"), sigmas)
+    karras_ends = (*ends, config.get("rho", 7.0)) if None not in ends else None
+    return Facts(tables, shift, dynamic, karras_ends, config.get("shift_terminal"), sigmas)
 
 
 def name_levels(
@@ -168,7 +170,7 @@ def name_levels(
     facts: Facts = NOTHING,
     expect: str = "",
     bounds: Array | None = None,
-    number: Callable[[float], float] = math.exp,
+    to_printed: Callable[[float], float] = math.exp,
 ) -> Levels:
     """The schedule of levels in the order in which they are visited.
 
@@ -177,7 +179,7 @@ def name_levels(
         n_steps: number of steps that were asked for.
         expect: as of `find_levels`.
         bounds: of a printed list, as of `Levels`. In a list each number is a level.
-        number: from log_sigma to the numbers that are printed.
+        to_printed: from log_sigma to the numbers that are printed.
 
     Raises:
         ValueError: none is above 0, or there is no schedule that is spelt like `expect`.
@@ -207,7 +209,7 @@ def name_levels(
         faults = faults or [f"it is {names[0]}, not {expect}"]
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, visited[single])
-    nearest = "" if names else _describe_gap(best, visited, number)
+    nearest = "" if names else _describe_gap(best, visited, to_printed)
     notes = tuple(_list_notes(visited[single], facts, bool(names) and best.hypothesis.own_ends))
     more = max(len(visited) - n_levels, 0)
     faults = [*dict.fromkeys(faults)]
@@ -238,13 +240,13 @@ def _list_names(fits: list[Fit], expect: str) -> list[str]:
     return others if known_schedules.find_meant(others, expect) else names
 
 
-def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) -> str:
+def _describe_gap(fit: Fit, visited: Array, to_printed: Callable[[float], float]) -> str:
     """Where the nearest schedule differs: the one wrong level, in printed numbers, or the largest difference."""
     nearest = fit.hypothesis
     step = int(fit.gaps.argmax())
     if fit.rank.n_wrong == 1:
         place = fit.places[step]
-        visits, has = (number(float(value)) for value in (visited[place], nearest.log_sigmas[step]))
+        visits, has = (to_printed(float(value)) for value in (visited[place], nearest.log_sigmas[step]))
         return f"level {place + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
     off = 100 * math.expm1(fit.gaps[step])
     return f"no known schedule; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"

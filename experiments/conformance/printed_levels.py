@@ -22,14 +22,14 @@ class Reading:
     """A possible meaning of the numbers of a list.
 
     Args:
-        number: the inverse of `log_sigma`.
+        to_printed: the inverse of `log_sigma`.
         domain: the lowest and the highest number.
         suits: whether numbers are tried without being asked for.
         lists_zero: whether the number of sigma = 0 follows the last level.
     """
 
     log_sigma: Callable[[Array], Array]
-    number: Callable[[float], float]
+    to_printed: Callable[[float], float]
     domain: tuple[float, float]
     suits: Callable[[Array], bool]
     facts: Facts = NOTHING
@@ -127,7 +127,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
     facts = row.facts
 
     def name_listed(listed: Array) -> Levels:
-        return name_levels(listed[0], n_steps or len(listed[0]), facts, expect, listed[1:], row.number)
+        return name_levels(listed[0], n_steps or len(listed[0]), facts, expect, listed[1:], row.to_printed)
 
     levels = name_listed(listed)
     if levels.rank.n_wrong and levels.rank.error < NEAR and upper[-1] - lower[-1] > 2 * TOLERANCE:
@@ -135,7 +135,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
         levels = name_listed(listed)
     rises = np.flatnonzero(lower[1:] > upper[:-1])
     if len(rises) and levels.rank.n_wrong > 1:
-        before, after = (row.number(float(value)) for value in log_sigmas[rises[0] :][:2])
+        before, after = (row.to_printed(float(value)) for value in log_sigmas[rises[0] :][:2])
         faults.append(f"level {rises[0] + 2} rises: {after:.4g} after {before:.4g}")
         levels = name_listed(listed[:, np.argsort(-log_sigmas, kind="stable")])
     is_plms = name == "table" and levels.more == 1 and log_sigmas[1] == log_sigmas[2]  # Liu et al. 2022, 2202.09778
@@ -151,7 +151,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
 
 def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
     """Returns the faults of the levels at 0 in a falling list."""
-    may_end = expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != "0"
+    may_end = expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != 0
     if not is_zero.any():
         return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)
     if is_zero.sum() > 1:

@@ -28,32 +28,34 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     """
     if text.endswith(".json"):
         config = json.loads(Path(text).read_text(encoding="utf-8"))
-        kind = getattr(importlib.import_module("diffusers"), config["_class_name"])
-        options = {name: config[name] for name in inspect.signature(kind.__init__).parameters if name in config}
-        return wrappers.diffusers(kind, **options), None
+        scheduler_class = getattr(importlib.import_module("diffusers"), config["_class_name"])
+        options = {
+            name: config[name] for name in inspect.signature(scheduler_class.__init__).parameters if name in config
+        }
+        return wrappers.diffusers(scheduler_class, **options), None
     name, _, _ = text.partition("(")
-    kind, colon, rest = text.partition(":")
+    prefix, colon, rest = text.partition(":")
     if not colon:
         one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", "module:Class", "module:function"))
         return _ours(text)
-    if kind in ("diffusers", "smalldiffusion"):
+    if prefix in ("diffusers", "smalldiffusion"):
         name, options = split_call(text, rest)
         try:
-            library = importlib.import_module(kind)
+            library = importlib.import_module(prefix)
         except ImportError as error:
-            raise ValueError(f"{text}: {kind} is not installed (pip install {kind}): {error}") from error
-        if kind == "diffusers":
+            raise ValueError(f"{text}: {prefix} is not installed (pip install {prefix}): {error}") from error
+        if prefix == "diffusers":
             logging.getLogger("diffusers").setLevel(logging.ERROR)  # it says at each run what it adjusts
             return wrappers.diffusers(name, **options), None
         if not hasattr(library, name):
             raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
         return wrappers.smalldiffusion(getattr(library, name)(1000), **options), None
     wrapped: dict[str, Any] = {"k-diffusion": wrappers.k_diffusion, "flow-step": wrappers.flow_step}
-    wrap = wrapped.get(kind)
+    wrap = wrapped.get(prefix)
     if not wrap and isinstance(imports.load_object(name.strip(), may_be_class=True), type):
         return _ours(text)
     spec, options = split_call(text, rest if wrap else text)
-    function = partial(imports.load_object(spec, f"{kind}:" if wrap else ""), **options)
+    function = partial(imports.load_object(spec, f"{prefix}:" if wrap else ""), **options)
     if policy := next((name for name in ("t_next", *STORED) if has_argument(function, name)), ""):
         command = f"check-sampler --policy {rest if wrap else text}"
         raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {command}")

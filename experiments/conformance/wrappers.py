@@ -47,11 +47,11 @@ def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = default_le
         raise ValueError(f"{sampler.name}: it follows no schedule, so it has no number of steps to vary")
 
     def run(denoiser: Oracle, n_steps: int, noise: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        def draw() -> Tensor:
+        def make_noise() -> Tensor:
             return torch.randn(noise.shape, dtype=noise.dtype, generator=generator)
 
         sigmas = tuple(levels(n_steps))
-        *_, x = checked_steps(denoiser.eps, sampler, sigmas, noise * sigmas[0], draw)
+        *_, x = checked_steps(denoiser.eps, sampler, sigmas, noise * sigmas[0], make_noise)
         return x
 
     return run
@@ -113,17 +113,22 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
     Raises:
         ValueError: there is no such scheduler or option.
     """
-    kind: Any = getattr(import_module("diffusers"), scheduler, None) if isinstance(scheduler, str) else scheduler
-    if not hasattr(kind, "set_timesteps"):
+    scheduler_class: Any = (
+        getattr(import_module("diffusers"), scheduler, None) if isinstance(scheduler, str) else scheduler
+    )
+    if not hasattr(scheduler_class, "set_timesteps"):
         raise ValueError(f"diffusers:{scheduler}: there is no such scheduler")
-    accepted = [inspect.signature(method).parameters for method in (kind.__init__, kind.set_timesteps, kind.step)]
+    accepted = [
+        inspect.signature(method).parameters
+        for method in (scheduler_class.__init__, scheduler_class.set_timesteps, scheduler_class.step)
+    ]
     if unknown := sorted(name for name in options if not any(name in names for names in accepted)):
-        raise ValueError(f"diffusers:{kind.__name__}: {unknown[0]}: it has no such option")
+        raise ValueError(f"diffusers:{scheduler_class.__name__}: {unknown[0]}: it has no such option")
     init, times, step = ({n: v for n, v in options.items() if n in names} for names in accepted)
     times = {name: value for name, value in times.items() if name not in init}
     step = {name: value for name, value in step.items() if name not in init | times}
 
-    made = cache(lambda: kind(**init))  # making one may take longer than its steps
+    made = cache(lambda: scheduler_class(**init))  # making one may take longer than its steps
 
     def run(denoiser: Oracle, n_steps: int, noise: Tensor, step: dict[str, Any]) -> Tensor:
         scheduler = deepcopy(made())
@@ -136,7 +141,7 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
             x = scheduler.step(predict(denoiser, asked, float(t)), t, x, return_dict=False, **step)[0]
         return x.to(noise.dtype)
 
-    return _pass_generator(kind.step, step, run)
+    return _pass_generator(scheduler_class.step, step, run)
 
 
 def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
@@ -161,13 +166,13 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
             return sign * (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)
 
         return edm
-    kind = config.get("prediction_type", "flow_prediction" if "shift" in config else None)
-    if kind == "flow_prediction" or name.startswith("LTX"):
+    predicts = config.get("prediction_type", "flow_prediction" if "shift" in config else None)
+    if predicts == "flow_prediction" or name.startswith("LTX"):
         return lambda denoiser, x, t: denoiser.velocity(x, t / config.num_train_timesteps)
     outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
-    if kind not in outputs or not hasattr(scheduler, "alphas_cumprod"):
+    if predicts not in outputs or not hasattr(scheduler, "alphas_cumprod"):
         raise unknown
-    continuous = kind == "v_prediction" and config.get("timestep_type") == "continuous"
+    continuous = predicts == "v_prediction" and config.get("timestep_type") == "continuous"
     abar = scheduler.alphas_cumprod.double()
     log_sigmas = ((1 - abar) / abar).log() / 2
 
@@ -181,6 +186,6 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
 
     def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
         level = abar_at(t)
-        return getattr(denoiser, outputs[kind])(x, (1 - level).sqrt(), level.sqrt())
+        return getattr(denoiser, outputs[predicts])(x, (1 - level).sqrt(), level.sqrt())
 
     return vp

@@ -20,7 +20,7 @@ WIDE = 0.1  # directions of a smaller standard deviation only show noise that is
 TOLERANCE = 0.01  # of a limit that is right
 LEVELS = "right in the limit, with a fault in the noise levels"
 IRREGULAR, NOT_DECIDED = "irregular in the number of steps", "not decided"
-KINDS = {  # of verdicts on samplers, the worst first, with what they mean for images and what to do
+MEANINGS = {  # of verdicts on samplers, the worst first, with what they mean for images and what to do
     "wrong limit": "Images have less contrast and variety (below 1), more noise (above 1) or another brightness (mean "
     "off), with any number of steps: more steps do not mend it.",
     "noise left over": "Faint grain stays in images. Let the schedule end at 0.",
@@ -55,7 +55,7 @@ OF_LIMITS = [
 
 
 @dataclass(frozen=True)
-class Kind:
+class Subject:
     """The parts of the page that are for samplers, for steps or for pipelines alone."""
 
     noun: str
@@ -71,7 +71,7 @@ class Kind:
 
 
 PAGES = {
-    "check_sampler": Kind(
+    "check_sampler": Subject(
         "sampler", "exact network on Gaussian data", "With a fault", "",
         "To check yours: python -m experiments check-sampler my_file:MySampler (docs/samplers.md).",
         [*OF_LIMITS,
@@ -80,7 +80,7 @@ PAGES = {
           "steps.")],
         (28, 400), Axis((0.35, 1.65)), (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6), by_group=False,
     ),
-    "check_policy": Kind(
+    "check_policy": Subject(
         "step", "exact network on Gaussian data", "With a fault",
         "A step draws x_next and returns its log_prob: reinforcement learning of diffusion models trains with both. If "
         "they do not belong together, training follows wrong gradients.",
@@ -96,7 +96,7 @@ PAGES = {
          ("Names of checks", "docs/samplers.md explains each. policy_checks.csv says what each found.")],
         (10, 50), Axis((0.45, 1.15)), (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1),
     ),
-    "check_guided": Kind(
+    "check_guided": Subject(
         "pipeline", "network of random answers", "Another rule",
         "A network that takes the scale itself must get it.",
         "To check yours: python -m experiments check-sampler --guided my_file:my_pipeline (docs/samplers.md).",
@@ -111,22 +111,22 @@ PAGES = {
 
 
 def page(result: LoadedResult) -> Page:
-    kind = PAGES[result.info["experiment"]]
-    rows, ratios = _read_samplers(result) if kind.noun == "sampler" else _read_checks(result)
+    subject = PAGES[result.info["experiment"]]
+    rows, ratios = _read_samplers(result) if subject.noun == "sampler" else _read_checks(result)
     ratios["worst"] = ratios["low"].where((ratios["low"] - 1).abs() > (ratios["high"] - 1).abs(), ratios["high"])
     worst = ratios.pivot(index="sampler", columns="n_steps", values="worst")
-    rows[["few", "many"]] = worst.reindex(index=rows["sampler"], columns=kind.n_steps).to_numpy(float)
+    rows[["few", "many"]] = worst.reindex(index=rows["sampler"], columns=subject.n_steps).to_numpy(float)
     rows["off"] = (rows["limit_ratio"] - 1).abs()
     rows["state"] = _find_states(rows)
     versions = result.info.get("versions", {})
     libraries = [f"{name} {versions[name]}" for name in ("diffusers", "smalldiffusion") if name in versions]
-    source = settings.describe_source(result, kind.network, plural(len(rows), kind.noun), *libraries)
+    source = settings.describe_source(result, subject.network, plural(len(rows), subject.noun), *libraries)
     links = [*filter(None, dict.fromkeys(rows["link"]))]
     details = [
-        *kind.terms, *_list_outcomes(result, rows), ("Measured", f"{number(rows['seconds'].sum(), 0)} s of CPU."),
+        *subject.terms, *_list_outcomes(result, rows), ("Measured", f"{number(rows['seconds'].sum(), 0)} s of CPU."),
         *describe_origin(result.info), ("Files", list_files(result)), *([("Sources", links)] if links else []),
     ]  # fmt: skip
-    page = _describe_one(result, kind, rows.iloc[0], ratios) if len(rows) == 1 else _describe_many(kind, rows)
+    page = _describe_one(result, subject, rows.iloc[0], ratios) if len(rows) == 1 else _describe_many(subject, rows)
     return replace(page, source=source, question=result.info["question"], details=details)
 
 
@@ -185,23 +185,25 @@ def _list_outcomes(result: LoadedResult, rows: pd.DataFrame) -> Details:
     return [("Checks", " ".join(texts))] if texts else []
 
 
-def _draw(kind: Kind, title: str, note: str, sections: list[FigureSection], *legend: tuple[str, str]) -> Figure:
+def _make_figure(
+    subject: Subject, title: str, note: str, sections: list[FigureSection], *legend: tuple[str, str]
+) -> Figure:
     """Lines on the axis of ratios."""
-    axis = kind.axis
+    axis = subject.axis
     return Figure(
         title, f"{NOTE}, {note}", sections, axis.place(1), ("too narrow", "too wide"),
-        [(axis.place(tick), number(tick)) for tick in kind.ticks], long=True, label=NOTE.replace(" ÷", "\n÷"),
+        [(axis.place(tick), number(tick)) for tick in subject.ticks], long=True, label=NOTE.replace(" ÷", "\n÷"),
         legend=legend,
     )  # fmt: skip
 
 
-def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
+def _count_faults(subject: Subject, rows: pd.DataFrame, group: str = "") -> str:
     """ "20 of 121 samplers have a fault; 17 more are meant not to tend to the data; 84 tend to it." """
     faults, meant, unknown = (int((rows["state"] == state).sum()) for state in (FAULT, ON_PURPOSE, NOT_DECIDED))
     right = len(rows) - faults - meant - unknown
     heading = f"{group}: " if group else ""
-    parts = [f"{heading}{faults or 'none'} of {len(rows)} {kind.noun}s {_verb(faults, 'has', 'have')} a fault"]
-    if kind.noun == "pipeline":
+    parts = [f"{heading}{faults or 'none'} of {len(rows)} {subject.noun}s {_verb(faults, 'has', 'have')} a fault"]
+    if subject.noun == "pipeline":
         passing = int(((rows["state"] == RIGHT) & rows["passes_scale"]).sum())
         follow = f"{right - passing} of {len(rows)}{'' if group else ' pipelines'}"
         follow += (
@@ -222,21 +224,23 @@ def _verb(count: int, singular: str, plural: str) -> str:
     return plural if count > 1 else singular
 
 
-def _describe_many(kind: Kind, rows: pd.DataFrame) -> Page:
+def _describe_many(subject: Subject, rows: pd.DataFrame) -> Page:
     """Several: how many have a fault, a line for each unless they are many and right, and the table of all."""
-    groups = dict([*rows.groupby("group", sort=False)]) if kind.by_group else {"": rows}
-    counts = [_count_faults(kind, members, group) for group, members in groups.items()]
-    key_figures = [_show_faults(kind, rows, groups)]
+    groups = dict([*rows.groupby("group", sort=False)]) if subject.by_group else {"": rows}
+    counts = [_count_faults(subject, members, group) for group, members in groups.items()]
+    key_figures = [_show_faults(subject, rows, groups)]
     figures = []
     measured = list[Column]()
     if rows[["few", "limit_ratio"]].notna().any(axis=None):
-        few, many = (f"{n} steps" for n in kind.n_steps)
+        few, many = (f"{n} steps" for n in subject.n_steps)
         error = 100 * (rows.loc[rows["kind"] == RIGHT, "few"] - 1).abs().median()
         note = "median error of the standard deviation"
         key_figures.append(KeyFigure(f"Right ones, with {few}", f"{number(error, 0) or '–'} %", [note]))
         note = "where it is farthest from 1. The number is the limit. A mark at the edge lies beyond it."
         marks = (("open", few), ("grey", many), ("diamond", "limit (orange: wrong)"))
-        figures = [_draw(kind, f"The samples of each {kind.noun}", note, _sections(kind, groups), *marks)]
+        figures = [
+            _make_figure(subject, f"The samples of each {subject.noun}", note, _sections(subject, groups), *marks)
+        ]
         measured = [Column("Limit", "n few", "limit "), Column(few, "n few", after=f" with {few}")]
     columns = [Column("Verdict"), *measured, Column("What was found", "found")]
     right, others = list[Table](), list[Table]()  # those that are right are folded, if others are not
@@ -251,20 +255,20 @@ def _describe_many(kind: Kind, rows: pd.DataFrame) -> Page:
     if figures and len(rows) > settings.ROWS:
         tables, folded = [], [*others, *right]
     return Page(
-        Source(), "", counts[0], " ".join(counts[1:] if kind.noun != "pipeline" else []),
-        also="\n".join(filter(None, [kind.about, *_meanings(kind, rows), kind.yours])), key_figures=key_figures,
-        figures=figures, noun=kind.noun, order="", tables=tables, folded=folded,
+        Source(), "", counts[0], " ".join(counts[1:] if subject.noun != "pipeline" else []),
+        also="\n".join(filter(None, [subject.about, *_list_meanings(subject, rows), subject.yours])),
+        key_figures=key_figures, figures=figures, noun=subject.noun, order="", tables=tables, folded=folded,
     )  # fmt: skip
 
 
-def _show_faults(kind: Kind, rows: pd.DataFrame, groups: dict[str, pd.DataFrame]) -> KeyFigure:
-    """How many have a fault: by kind of fault, or by group if there are several."""
+def _show_faults(subject: Subject, rows: pd.DataFrame, groups: dict[str, pd.DataFrame]) -> KeyFigure:
+    """How many have a fault: by fault, or by group if there are several."""
     faulty = rows[rows["state"] == FAULT]
     notes = [f"{n} {name}" for name, n in faulty["kind"].value_counts().items()][:4]
     if len(groups) > 1:
         notes = [f"{group}: {(members['state'] == FAULT).sum()} of {len(members)}" for group, members in groups.items()]
     lengths = [("before", 100.0), (WORSE, 100 * len(faulty) / len(rows))]
-    return KeyFigure(kind.fault, f"{len(faulty)} of {len(rows)}", notes, lengths=lengths)
+    return KeyFigure(subject.fault, f"{len(faulty)} of {len(rows)}", notes, lengths=lengths)
 
 
 def _list_cells(row: pd.Series, is_measured: bool) -> Row:
@@ -274,83 +278,87 @@ def _list_cells(row: pd.Series, is_measured: bool) -> Row:
     return Row(name, [verdict, *numbers, " ".join(filter(None, [row["found"], row["link"]]))])
 
 
-def _sections(kind: Kind, groups: dict[str, pd.DataFrame]) -> list[FigureSection]:
+def _sections(subject: Subject, groups: dict[str, pd.DataFrame]) -> list[FigureSection]:
     """The lines of each group by state, the worst first; right ones only if all are few."""
     sections = []
     is_short = sum(map(len, groups.values())) <= settings.ROWS
-    order = {name: place for place, name in enumerate(KINDS)}
+    order = {name: place for place, name in enumerate(MEANINGS)}
     for group, members in groups.items():
         far = members["off"].where(members["state"] != RIGHT, -members["off"]).fillna(0)
         members = members.assign(place=members["kind"].map(order).fillna(0), near=-far).sort_values(["place", "near"])
         for state in STATES if is_short else STATES[:-1]:
-            lines = [_line(kind, row) for _, row in members[members["state"] == state].iterrows()]
+            lines = [_line(subject, row) for _, row in members[members["state"] == state].iterrows()]
             title = f"{group}: {state}" if group else capital(state)
             sections += [FigureSection(title, str(len(lines)), lines)] if lines else []
     return sections
 
 
-def _line(kind: Kind, row: pd.Series) -> Line:
+def _line(subject: Subject, row: pd.Series) -> Line:
     """The ratio with few steps, with many, and in the limit, which is orange if it is wrong."""
     ratios = (("open", row["few"]), ("grey", row["many"]), ("diamond", row["limit_ratio"]))
-    marks = tuple((look, kind.axis.place(ratio)) for look, ratio in ratios if not is_missing(ratio))
-    places = [place for _, place in marks] or [kind.axis.place(1)]
+    marks = tuple((look, subject.axis.place(ratio)) for look, ratio in ratios if not is_missing(ratio))
+    places = [place for _, place in marks] or [subject.axis.place(1)]
     is_wrong = row["state"] == FAULT and ("wrong limit" in row["kind"] or row["off"] > TOLERANCE)
     bar = Bar(WORSE if is_wrong else "", min(places), max(places), marks)
     label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
     return Line(label, bar, number(row["limit_ratio"], 3) or "none", "", row["word"], row["note"])
 
 
-def _meanings(kind: Kind, rows: pd.DataFrame) -> list[str]:
+def _list_meanings(subject: Subject, rows: pd.DataFrame) -> list[str]:
     """Lists what the verdicts on samplers mean for images, the worst first."""
-    if kind.noun != "sampler":
+    if subject.noun != "sampler":
         return []
     counts = rows["kind"].where(rows["state"].isin((FAULT, NOT_DECIDED)), rows["state"]).value_counts()
-    return [f"{capital(name)} ({counts[name]}): {meaning}" for name, meaning in KINDS.items() if name in counts]
+    return [f"{capital(name)} ({counts[name]}): {meaning}" for name, meaning in MEANINGS.items() if name in counts]
 
 
-def _describe_one(result: LoadedResult, kind: Kind, row: pd.Series, ratios: pd.DataFrame) -> Page:
+def _describe_one(result: LoadedResult, subject: Subject, row: pd.Series, ratios: pd.DataFrame) -> Page:
     """A single one: what is wrong with it, its ratios by the number of steps, and its checks or directions."""
-    texts = {} if kind.noun == "pipeline" else {"Ratio in the limit": number(row["limit_ratio"], 3) or "none"}
-    for name, n_steps in zip(("few", "many"), kind.n_steps, strict=True):
+    texts = {} if subject.noun == "pipeline" else {"Ratio in the limit": number(row["limit_ratio"], 3) or "none"}
+    for name, n_steps in zip(("few", "many"), subject.n_steps, strict=True):
         texts[f"Ratio with {n_steps} steps"] = number(row[name], 3)
     key_figures = [KeyFigure(label, text, ["1 is right"]) for label, text in texts.items() if text]
-    page = _describe_sampler(result, kind, row) if kind.noun == "sampler" else _describe_checked(result, kind, row)
+    page = (
+        _describe_sampler(result, subject, row)
+        if subject.noun == "sampler"
+        else _describe_checked(result, subject, row)
+    )
     page = replace(page, key_figures=[*key_figures, *page.key_figures], order="")
     if ratios.empty:
         return page
     lines = []
     for _, ratio in ratios.iterrows():
-        low, high = (kind.axis.place(ratio[name]) for name in ("low", "high"))
+        low, high = (subject.axis.place(ratio[name]) for name in ("low", "high"))
         bar = Bar("", low, high, (("speck", low), ("speck", high)))
         lines.append(Line(plural(ratio["n_steps"], "step"), bar, f"{ratio['low']:.3f}–{ratio['high']:.3f}"))
     sections = [FigureSection("By number of steps", "", lines)]
     note = "lowest and highest of four directions."
-    figure = _draw(kind, "The way to the limit", note, sections, ("speck", "lowest and highest direction"))
+    figure = _make_figure(subject, "The way to the limit", note, sections, ("speck", "lowest and highest direction"))
     return replace(page, figures=[figure])
 
 
-def _describe_sampler(result: LoadedResult, kind: Kind, row: pd.Series) -> Page:
+def _describe_sampler(result: LoadedResult, subject: Subject, row: pd.Series) -> Page:
     verdict, _, more = row["sentence"].partition(". ")
     return Page(
-        Source(), "", "", sentence(capital(verdict)), also=f"{more} {KINDS.get(row['kind'], '')}".strip(),
-        warnings=[f"With {kind.n_steps[0]} steps: {row['level_faults']}."] if row["level_faults"] else [],
-        key_figures=_order_and_evaluations(row, kind), noun="number of steps",
+        Source(), "", "", sentence(capital(verdict)), also=f"{more} {MEANINGS.get(row['kind'], '')}".strip(),
+        warnings=[f"With {subject.n_steps[0]} steps: {row['level_faults']}."] if row["level_faults"] else [],
+        key_figures=_order_and_evaluations(row, subject), noun="number of steps",
         tables=[_directions(result)] if result.budgets["ratio"].notna().any() else [],
     )  # fmt: skip
 
 
-def _describe_checked(result: LoadedResult, kind: Kind, row: pd.Series) -> Page:
+def _describe_checked(result: LoadedResult, subject: Subject, row: pd.Series) -> Page:
     """A step or a pipeline."""
     checks = result.policy_checks
     cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
     return Page(
-        Source(), "", *_judge_checks(row, checks),
-        key_figures=_log_prob(result, row, kind) if kind.noun == "step" else [],
+        Source(), "", *_answer(row, checks),
+        key_figures=_log_prob(result, row, subject) if subject.noun == "step" else [],
         tables=[Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)], noun="check",
     )  # fmt: skip
 
 
-def _judge_checks(row: pd.Series, checks: pd.DataFrame) -> tuple[str, str]:
+def _answer(row: pd.Series, checks: pd.DataFrame) -> tuple[str, str]:
     """The answer on a step or a pipeline."""
     wrong = checks.loc[checks["verdict"] == "wrong", "sentence"]
     if len(wrong):
@@ -360,16 +368,16 @@ def _judge_checks(row: pd.Series, checks: pd.DataFrame) -> tuple[str, str]:
     return "Yes.", f"Nothing is wrong in what was checked{', but log_prob was not' if was_skipped else ''}."
 
 
-def _order_and_evaluations(row: pd.Series, kind: Kind) -> list[KeyFigure]:
+def _order_and_evaluations(row: pd.Series, subject: Subject) -> list[KeyFigure]:
     declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
     figures = [KeyFigure("Order of convergence", number(row["order"], 1) or "not measured", declared)]
     if not is_missing(row["evaluations"]):
-        label, levels = f"Evaluations with {kind.n_steps[0]} steps", row["levels"] or "no known schedule"
+        label, levels = f"Evaluations with {subject.n_steps[0]} steps", row["levels"] or "no known schedule"
         figures.append(KeyFigure(label, number(row["evaluations"], 0), [levels]))
     return figures
 
 
-def _log_prob(result: LoadedResult, row: pd.Series, kind: Kind) -> list[KeyFigure]:
+def _log_prob(result: LoadedResult, row: pd.Series, subject: Subject) -> list[KeyFigure]:
     """Returns the figures of log_prob as a share of the log density, and of the noise of the last step."""
     share = row["factor"]
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
@@ -377,7 +385,7 @@ def _log_prob(result: LoadedResult, row: pd.Series, kind: Kind) -> list[KeyFigur
     meaning = f"the mean over {round(1 / share)} dimensions" if is_mean else "1: the sum over dimensions"
     figures = [KeyFigure("log_prob ÷ log density", factor, [meaning])]
     for noise in result.policy_steps["last_noise"].head(1):
-        figures.append(KeyFigure("Noise of the last step", f"{noise:.3f}", [f"with {kind.n_steps[0]} steps"]))
+        figures.append(KeyFigure("Noise of the last step", f"{noise:.3f}", [f"with {subject.n_steps[0]} steps"]))
     return figures
 
 

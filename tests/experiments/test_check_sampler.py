@@ -1,6 +1,7 @@
 """`check-sampler` of samplers and of policies: verdict, exit status, names, lists, errors in one line, the report."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,27 +102,34 @@ FEW = " --budgets 50 100 200"
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+OUT = Path("runs/check-sampler")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The current folder, with a file of samplers and steps in it."""
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
 
 
 def run(arguments: str) -> int:
     return check_sampler.command(arguments.split(), "check-sampler")
 
 
-def write_list(folder: Path, kind: str, *tables: dict[str, Any]):
-    parts = [(f"[[{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())) for table in tables]
-    (folder / "list.toml").write_text("\n".join(line for part in parts for line in part))
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    return lambda: capsys.readouterr().out.splitlines()
 
 
-def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]):
+def write_list(subject: str, *tables: dict[str, Any]):
+    parts = [(f"[[{subject}]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())) for table in tables]
+    Path("list.toml").write_text("\n".join(line for part in parts for line in part))
+
+
+def test_one_sampler_gets_a_verdict_a_table_and_a_report(printed):
     assert run("flow-step:mine:flow --order 1" + FEW) == 0
-    out = capsys.readouterr().out.splitlines()
+    out = printed()
     assert "verdict: Right: it converges with order 1.0; with 50 steps it is still 5 % too narrow." in out
     assert "  Evaluations with 28 steps: 28 (flow(shift=1, end=1/n))" in out
     assert out[:2] == [
@@ -131,127 +139,117 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
     assert any(line.startswith("  100  ") for line in out), "a row per number of steps"
     assert json.loads(out[-1]) == {"check-sampler": {"flow-step:mine:flow": "right"}, "out": "runs/check-sampler"}
     assert out[-2] == "report: runs/check-sampler/report.html"
-    made = folder / "runs/check-sampler"
-    assert (made / "report.html").is_file()
-    info = read_json(made / "run.json")
+    assert (OUT / "report.html").is_file()
+    info = read_json(OUT / "run.json")
     assert (info["experiment"], info["preset"]) == ("check_sampler", "")
     assert info["question"] == "Is flow-step:mine:flow right?" and info["wall_seconds"] > 0 and info["finished_at"]
     assert {*info["versions"]} == {"python", "sigmabench", "torch", "numpy"}
-    assert {path.name for path in made.glob("*.csv")} == {"verdicts.csv", "budgets.csv"}
-    rows = pd.read_csv(made / "budgets.csv")
+    assert {path.name for path in OUT.glob("*.csv")} == {"verdicts.csv", "budgets.csv"}
+    rows = pd.read_csv(OUT / "budgets.csv")
     assert len(rows) == 15 and rows.loc[rows["data_std"] > 0.1, "ratio"].between(0.9, 1).all()
     assert (rows["ratio_se"] == 0).all()
-    verdict = pd.read_csv(made / "verdicts.csv").iloc[0]
+    verdict = pd.read_csv(OUT / "verdicts.csv").iloc[0]
     assert (verdict["kind"], verdict["declared"]) == ("right", 1)
     first, _, more = verdict["sentence"].partition(". ")
     assert f"verdict: {capital(first)}." in out and f"also: {more}" in out
 
 
 @pytest.mark.slow
-def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_class_declares_its_order(printed):
     assert run("mine:Mine" + FEW) == 0 and run("mine:Second" + FEW) == 1
-    out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict: ")]
+    out = [line for line in printed() if line.startswith("verdict: ")]
     assert "it converges with order 1.0; with 50 steps" in out[0]
     assert out[1] == "verdict: Order lost: its limit is right, but its order is 1.0 instead of 2."
-    assert pd.read_csv(folder / "runs/check-sampler/verdicts.csv")["declared"].item() == 2
+    assert pd.read_csv(OUT / "verdicts.csv")["declared"].item() == 2
 
 
 @pytest.mark.parametrize("name", ["called", "NotCalled"])
-def test_noise_that_is_taken_for_that_of_the_other_kind_is_explained(name: str, folder: Path):
+def test_noise_that_is_taken_for_the_other_one_is_explained(name: str):
     with pytest.raises(ValueError, match=r"TypeError: .*; in a function noise is a tensor, in a class it is called"):
         run(f"mine:{name}" + FEW)
 
 
-def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_one_step_gets_a_verdict_its_checks_and_a_report(printed):
     assert run("--policy mine:step(forgotten=0.5) --noise noise_level --levels mine:levels") == 1
-    out = capsys.readouterr().out.splitlines()
+    out = printed()
     assert "verdict: No. log_prob: wrong std: its std is 2 times that of the noise drawn." in out
     assert any(line.startswith("  log_prob ") and "  wrong  " in line for line in out)
     assert json.loads(out[-1])["check-sampler"] == {"mine:step(forgotten=0.5), levels": "log_prob: wrong std"}
-    made = folder / "runs/check-sampler"
-    assert {path.name for path in made.glob("*.csv")} == {"policies.csv", "policy_steps.csv", "policy_checks.csv"}
-    assert f"verdict: No. {pd.read_csv(made / 'policies.csv')['sentence'].item()}" in out
-    checks = pd.read_csv(made / "policy_checks.csv", index_col="check")
-    assert checks.loc["log_prob", "verdict"] == "wrong" and checks.loc["ODE", "verdict"] == "right"
-    page = read_page(made)
+    assert {path.name for path in OUT.glob("*.csv")} == {"policies.csv", "policy_steps.csv", "policy_checks.csv"}
+    assert f"verdict: No. {pd.read_csv(OUT / 'policies.csv')['sentence'].item()}" in out
+    checks = pd.read_csv(OUT / "policy_checks.csv", index_col="check")["verdict"]
+    assert checks["log_prob"] == "wrong" and checks["ODE"] == "right"
+    page = read_page(OUT)
     assert page.headline == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
     values = {figure.label: figure.value for figure in page.key_figures}
     assert values["log_prob ÷ log density"] == "1" and values["Noise of the last step"].startswith("0.0")
 
 
-def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(printed):
     assert run("--guided mine:guided(skipped=True) --scales mine:middle") == 1
     said = (
         "guidance at other evaluations: it guides at evaluations 3 to 6 of 10; declared: at evaluations 3 to 9 of 10."
     )
-    out = capsys.readouterr().out.splitlines()
+    out = printed()
     assert f"verdict: No. {said}" in out
     assert json.loads(out[-1])["check-sampler"] == {
         "mine:guided(skipped=True), middle": "guidance at other evaluations"
     }
-    made = folder / "runs/check-sampler"
-    assert read_json(made / "run.json")["experiment"] == "check_guided"
-    checks = pd.read_csv(made / "policy_checks.csv", index_col="check")
-    assert dict(checks["verdict"]) == {
-        "condition": "right", "input": "right", "weights": "wrong", "embedded": "not checked"
-    }  # fmt: skip
-    assert read_page(made).headline == f"No. {said}"
-    write_list(folder, "guided", {"name": "mine:guided"}, {"name": "mine:guided", "scales": "mine:middle"})
-    assert run("--guided list.toml --out many") == 1
-    assert list(pd.read_csv(folder / "many/policies.csv")["kind"]) == ["negative missing", "right"]
-    page = read_page(folder / "many")
+    assert read_json(OUT / "run.json")["experiment"] == "check_guided"
+    checks = pd.read_csv(OUT / "policy_checks.csv", index_col="check")["verdict"]
+    assert dict(checks) == {"condition": "right", "input": "right", "weights": "wrong", "embedded": "not checked"}
+    assert read_page(OUT).headline == f"No. {said}"
+    write_list("guided", {"name": "mine:guided"}, {"name": "mine:guided", "scales": "mine:middle"})
+    assert run("--guided list.toml") == 1
+    assert list(pd.read_csv(OUT / "policies.csv")["kind"]) == ["negative missing", "right"]
+    page = read_page(OUT)
     assert page.headline.startswith("1 of 2 pipelines follows u + w (c - u) (u: negative prompt, c: prompt")
     assert page.folded[0].rows[0].cells[1].startswith("u + w (c - u) at every evaluation")
 
 
 @pytest.mark.slow
-def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_list_of_right_samplers_has_none_that_is_wrong(printed):
     assert run("euler mine:right mine:Mine(size=1)" + FEW) == 0
-    assert "verdict: None of 3 samplers has a fault." in capsys.readouterr().out
+    assert "verdict: None of 3 samplers has a fault." in printed()
 
 
-def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path):
+def test_a_fault_of_the_levels_is_said_where_the_limit_is_right():
     pytest.importorskip("diffusers")
     assert run("diffusers:FlowMatchEulerDiscreteScheduler(shift=3) euler" + FEW) == 0
-    page = (folder / "runs/check-sampler/report.md").read_text()
-    assert (
-        "Right in the limit, with a fault in the noise levels (1): With few steps" in page
-        and "shift 3 is applied twice" in page
-    )
+    page = (OUT / "report.md").read_text()
+    assert "Right in the limit, with a fault in the noise levels (1): With few steps" in page
+    assert "shift 3 is applied twice" in page
 
 
-def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(printed):
     mine = {"name": "mine:right", "group": "Mine", "note": "Euler"}
     small = {"name": "mine:right(size=0.9)", "group": "Mine", "link": "https://example.org"}
-    write_list(folder, "sampler", mine, small)
+    write_list("sampler", mine, small)
     assert run("list.toml --out many" + FEW) == 1
-    out = capsys.readouterr().out
-    assert "verdict: 1 of 2 samplers has a fault.\n" in out and "right(size=0.9): wrong limit: with more steps" in out
-    assert read_json(folder / "many/run.json")["question"] == "Do these 2 samplers converge to the data?"
-    table = pd.read_csv(folder / "many/verdicts.csv", keep_default_na=False)
+    out = printed()
+    assert "verdict: 1 of 2 samplers has a fault." in out
+    assert any("right(size=0.9): wrong limit: with more steps" in line for line in out)
+    assert read_json(Path("many/run.json"))["question"] == "Do these 2 samplers converge to the data?"
+    table = pd.read_csv("many/verdicts.csv", keep_default_na=False)
     assert table[["sampler", "group", "kind", "note", "link"]].to_numpy().tolist() == [
         ["mine:right", "Mine", "right", "Euler", ""],
         ["mine:right(size=0.9)", "Mine", "wrong limit", "", "https://example.org"],
     ]
-    assert (folder / "many/report.html").is_file()
+    assert Path("many/report.html").is_file()
 
 
 @pytest.mark.slow
-def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_replay(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_replay(printed):
     again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)", "group": "As run", "note": "in X",
              "link": "https://example.org"}  # fmt: skip
-    write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
-    assert run("--policy list.toml --out many") == 1
-    out = capsys.readouterr().out
+    write_list("policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
+    assert run("--policy list.toml") == 1
+    out = "\n".join(printed())
     verdict = "1 of 2 steps has a fault. As run: 1 of 1 steps has a fault."
     assert f"verdict: {capital(verdict)}\n" in out and "It lacks sqrt(t - t_next)." in out
     assert out.startswith("mine:step: right: ")
     assert "mine:step, step(forgotten=0.5): replay: " in out
-    page = read_page(folder / "many")
+    page = read_page(OUT)
     sections = {section.title: section.lines for section in page.figures[0].sections}
     assert [*sections] == ["Fault", "Right", "As run: fault"] and sections["As run: fault"][0].note == "in X"
     assert page.key_figures[0].value == "2 of 3" and ("Sources", ["https://example.org"]) in page.details
@@ -266,72 +264,67 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
         ("absent pairs raises right", ValueError, "'absent'; mine:raises: KeyError: 'sigma'"),
     ],
 )
-def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
-    names: str, error: Any, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
-):
-    write_list(folder, "sampler", *({"name": f"mine:{name}"} for name in names.split()))
+def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(names: str, error: Any, message: str, capsys):
+    write_list("sampler", *({"name": f"mine:{name}"} for name in names.split()))
     with pytest.raises(error, match=message):
         run("list.toml" + FEW)
     captured = capsys.readouterr()
     assert "1 of 2 samplers has" in captured.out and "has only 2 of these 4 samplers" in captured.err
-    made = folder / "runs/check-sampler"
-    info = read_json(made / "run.json")
+    info = read_json(OUT / "run.json")
     assert "2 of these 4" in info["question"]
     assert [note.partition(": mine:raises")[0] for note in info["notes"]][-1:] == ["not run"] * (error is ValueError)
-    assert [*pd.read_csv(made / "verdicts.csv")["sampler"]] == ["mine:pairs", "mine:right"]
+    assert [*pd.read_csv(OUT / "verdicts.csv")["sampler"]] == ["mine:pairs", "mine:right"]
 
 
 @pytest.mark.parametrize("name", ["interrupted", "raises"])
-def test_without_a_verdict_nothing_is_written(name: str, folder: Path):
+def test_without_a_verdict_nothing_is_written(name: str):
     with pytest.raises((KeyboardInterrupt, ValueError)):
-        run(f"mine:{name} --out none" + FEW)
-    assert not (folder / "none").exists()
+        run(f"mine:{name}" + FEW)
+    assert not OUT.exists()
 
 
 @pytest.mark.slow
-def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-):
-    assert run("mine:pairs --out one") == 1 and "0.1" not in capsys.readouterr().out
-    assert "Depends on its batch: " in (folder / "one/report.md").read_text()
-    assert run("mine:empty --out empty" + FEW) == 1
-    assert "verdict: Wrong limit: with 50 steps its samples are not finite." in capsys.readouterr().out
-    rows = (folder / "empty/budgets.csv").read_text().splitlines()
+def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(printed):
+    assert run("mine:pairs") == 1 and "0.1" not in "\n".join(printed())
+    assert "Depends on its batch: " in (OUT / "report.md").read_text()
+    assert run("mine:empty" + FEW) == 1
+    assert "verdict: Wrong limit: with 50 steps its samples are not finite." in printed()
+    rows = (OUT / "budgets.csv").read_text().splitlines()
     assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
-    assert run("--policy mine:ode --out ode") == 0
-    assert read_page(folder / "ode").headline == "Yes. Nothing is wrong in what was checked, but log_prob was not."
+    assert run("--policy mine:ode") == 0
+    assert read_page(OUT).headline == "Yes. Nothing is wrong in what was checked, but log_prob was not."
 
 
-def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path):
-    (folder / "theirs").mkdir()
-    (folder / "theirs/verdicts.csv").write_text("mine")
+def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced():
+    theirs = Path("theirs/verdicts.csv")
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
     with pytest.raises(ValueError, match=r"it contains verdicts\.csv, which Sigmabench did not write; choose another"):
         run("mine:raises --out theirs" + FEW)  # before any work
-    assert (folder / "theirs/verdicts.csv").read_text() == "mine"
-    run("mine:right --out ours" + FEW)
-    (folder / "ours/best_sets.csv").write_text("left over")
-    run("flow-step:mine:flow --out ours" + FEW)
-    assert list(pd.read_csv(folder / "ours/verdicts.csv")["sampler"]) == ["flow-step:mine:flow"]
-    assert not (folder / "ours/best_sets.csv").exists()
+    assert theirs.read_text() == "mine"
+    run("mine:right" + FEW)
+    left_over = OUT / "best_sets.csv"
+    left_over.touch()
+    run("flow-step:mine:flow" + FEW)
+    assert list(pd.read_csv(OUT / "verdicts.csv")["sampler"]) == ["flow-step:mine:flow"]
+    assert not left_over.exists()
 
 
 @pytest.mark.slow
-def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path):
+def test_a_reference_finds_what_vanishes_with_more_steps():
     assert run("flow-step:mine:flow --reference mine:right" + FEW) == 1
     assert run("mine:right --reference mine:right(size=1.0)" + FEW) == 0
 
 
 @pytest.mark.parametrize(
-    "kind, argument, tables, message",
+    "subject, argument, tables, message",
     [
         ("policy", "--policy", [{"name": "mine:step"}] * 2, "mine:step is listed twice"),
         ("sampler", "", [{"name": "mine:right", "noise": "x"}], "unexpected keyword argument 'noise'"),
     ],
 )
-def test_a_list_with_a_wrong_field_is_refused_before_the_work(
-    kind: str, argument: str, tables: Any, message: str, folder: Path
-):
-    write_list(folder, kind, *tables)
+def test_a_list_with_a_wrong_field_is_refused_before_the_work(subject: str, argument: str, tables: Any, message: str):
+    write_list(subject, *tables)
     with pytest.raises(ValueError, match=f"list.toml: .*{message}"):
         run(f"{argument} list.toml")
 
@@ -362,7 +355,7 @@ REFUSED = {  # arguments, and what the error says
 
 
 @pytest.mark.parametrize("arguments", REFUSED)
-def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path):
+def test_what_cannot_be_checked_is_one_line(arguments: str):
     if "smalldiffusion" in arguments:
         pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
     with pytest.raises(ValueError, match=REFUSED[arguments]) as error:
@@ -371,19 +364,23 @@ def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path):
 
 
 @pytest.mark.parametrize(
-    "kind, published",
-    [("sampler", "samplers/verdicts"), ("policy", "policies/policies"), ("guided", "guidance/policies")],
+    "subject, published, fewest",
+    [
+        ("sampler", "samplers/verdicts", 60),
+        ("policy", "policies/policies", 10),
+        ("guided", "guidance/policies", 50),
+    ],
 )
 def test_every_entry_of_a_published_list_can_be_named_and_is_in_its_table(
-    kind: str, published: str, monkeypatch: pytest.MonkeyPatch
+    subject: str, published: str, fewest: int, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("diffusers", "0.42", reason="the lists name schedulers of diffusers 0.42 (extra `peers`)")
     pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
     monkeypatch.chdir(ROOT)
     place, _, file = published.partition("/")
-    entries = read_list(ROOT / f"bench/published_{place}.toml", kind)
+    entries = read_list(Path(f"bench/published_{place}.toml"), subject)
     for entry in entries:
         entry.prepare()
-    (path,) = (ROOT / "reports/published" / place).glob(f"{file}.csv*")  # it may be compressed
+    (path,) = Path("reports/published", place).glob(f"{file}.csv*")  # it may be compressed
     assert list(pd.read_csv(path)["sampler"]) == [entry.title for entry in entries]
-    assert len(entries) >= {"sampler": 60, "policy": 10, "guided": 50}[kind]
+    assert len(entries) >= fewest

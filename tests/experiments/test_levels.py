@@ -1,6 +1,8 @@
 """`levels` as a command: the answer, the exit status, the result folder, and errors in one line."""
 
 import json
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,39 +22,47 @@ def sampler(denoiser, n_steps, noise):
         denoiser.velocity(noise, t)
     return noise
 """
+CHURN = """
+def sampler(denoiser, n_steps, noise):
+    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]
+"""
 LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 
 
+FILES = {
+    "own_levels.py": OWN,
+    "log.txt": "[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n",
+    "wrong.txt": "1 0.9545 0.9 0.8333 0.77 0.6429 0.5 0.3 0",
+    "swapped.txt": "1 0.9545 0.9 0.8333 0.6429 0.75 0.5 0.3 0",
+    "rising.txt": "0\n0.3\n0.5\n0.6429\n0.75\n0.8333\n0.9\n0.9545\n1",
+    "coarse.txt": "1.00, 0.95, 0.90, 0.83, 0.75, 0.64, 0.50, 0.30, 0.00",
+    "cut.txt": "16 8 4 2 1 0.5 0.25 0",
+    "tenths.txt": "16 8 4 2 1 0.5 0",
+    "printed.txt": "step 0 sigma 1.0\nstep 1 sigma 0.95",
+    "empty.txt": "",
+    "own_text.py": "x = 'no list'",
+    "own_churn.py": CHURN,
+}
+
+
 @pytest.fixture(autouse=True)
-def folder(here: Path, drawn: None) -> Path:
-    Path("own_levels.py").write_text(OWN)
-    Path("log.txt").write_text("[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n")
-    Path("printed.txt").write_text("\n".join(f"step {at} sigma {1 - at / 20}" for at in range(20)))
-    levels_of_log = [1, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3, 0]
-    for name, values in {
-        "wrong": [*levels_of_log[:4], 0.77, *levels_of_log[5:]],
-        "swapped": [*levels_of_log[:4], 0.6429, 0.75, *levels_of_log[6:]],
-        "rising": levels_of_log[::-1],
-        "cut": [16, 8, 4, 2, 1, 0.5, 0.25, 0],
-        "tenths": [16, 8, 4, 2, 1, 0.5, 0],
-    }.items():
-        Path(f"{name}.txt").write_text("\n".join(map(str, values)))
-    Path("coarse.txt").write_text(", ".join(f"{t:.2f}" for t in levels_of_log))
-    return here
+def folder(here: Path, drawn: None):
+    for name, text in FILES.items():
+        Path(name).write_text(text)
 
 
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], dict[str, object]]:
-    status = levels.command([*arguments], "levels")
-    lines = capsys.readouterr().out.splitlines()
-    return status, lines, json.loads(lines[-1])
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, list[str]]]:
+    """The exit status, and the lines that are printed."""
+    return lambda arguments: (levels.command(shlex.split(arguments), "levels"), capsys.readouterr().out.splitlines())
 
 
-def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]):
-    status, lines, said = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
+def test_a_function_is_named_at_each_number_of_steps(answer):
+    status, lines = answer("own_levels:sampler --steps 8 28 --out out")
     assert status == 0
     assert lines[0] == "verdict: 28 levels from pure noise to 0.1111: flow(shift=3, end=1/n). Nothing is wrong."
-    assert said == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
-                     "right": True, "out": "out"}  # fmt: skip
+    by_steps = dict.fromkeys(("8", "28"), "flow(shift=3, end=1/n)")
+    assert json.loads(lines[-1]) == {"levels": {"own_levels:sampler": by_steps}, "right": True, "out": "out"}
     rows = pd.read_csv("out/schedules.csv")
     visited = pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
@@ -63,34 +73,32 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
-        (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, f"verdict: {LOG}. Nothing is wrong."),
-        (["karras(rho=7)", "--steps", "28"], 0, "28 levels from 160 to 0.004: karras(rho=7). Nothing is wrong."),
-        (["geometric", "--steps", "8"], 0, "verdict: 8 levels from 160 to 0.004: geometric. Nothing is wrong."),
-        (["heun", "--steps", "8"], 0, "verdict: 8 levels from 160 to 0.004: karras(rho=7); 7 more evaluations"),
-        (["log.txt", "--expect", "flow(shift=5)"], 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
-        (["log.txt", "--steps", "9"], 1, "Something is wrong. With 9 steps: one step too few."),
-        (["log.txt", "--reading", "sigma"], 1, "no known schedule; nearest: "),
-        (["flow(shift=3)", "own_levels:sampler"], 0, "verdict: Yes. Both visit 28 levels from pure noise to 0.1111: "),
+        ("log.txt --expect 'flow(shift=3, end=1/n)'", 0, f"verdict: {LOG}. Nothing is wrong."),
+        ("'karras(rho=7)' --steps 28", 0, "28 levels from 160 to 0.004: karras(rho=7). Nothing is wrong."),
+        ("geometric --steps 8", 0, "verdict: 8 levels from 160 to 0.004: geometric. Nothing is wrong."),
+        ("heun --steps 8", 0, "verdict: 8 levels from 160 to 0.004: karras(rho=7); 7 more evaluations"),
+        ("log.txt --expect 'flow(shift=5)'", 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
+        ("log.txt --steps 9", 1, "Something is wrong. With 9 steps: one step too few."),
+        ("log.txt --reading sigma", 1, "no known schedule; nearest: "),
+        ("'flow(shift=3)' own_levels:sampler", 0, "verdict: Yes. Both visit 28 levels from pure noise to 0.1111: "),
         (
-            ["flow(shift=4)", "own_levels:sampler"],
+            "'flow(shift=4)' own_levels:sampler",
             1,
             "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
         ),
-        (["log.txt", "flow(shift=3, end=0)"], 0, f"verdict: Yes. Both visit {LOG}."),
-        (["log.txt", "coarse.txt"], 0, f"verdict: Yes. Both visit {LOG}"),
-        (["wrong.txt"], 1, "level 5 is 0.77, where flow(shift=3, end=1/n) has 0.75."),
-        (["swapped.txt"], 1, "level 6 rises: 0.75 after 0.6429."),
-        (["rising.txt"], 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
-        (["rising.txt", "--reading", "1-t"], 0, "to 0.04767: flow(shift=0.3333, end=1/n). Nothing is wrong."),
-        (["cut.txt"], 0, "the last step goes from sigma 0.25 to 0: the end may be cut"),
-        (["tenths.txt"], 1, "too few digits to be sure: print two decimals or more"),
-        (["euler", "heun"], 1, "verdict: No. With 4 steps they differ first at step 3"),
+        ("log.txt 'flow(shift=3, end=0)'", 0, f"verdict: Yes. Both visit {LOG}."),
+        ("log.txt coarse.txt", 0, f"verdict: Yes. Both visit {LOG}"),
+        ("wrong.txt", 1, "level 5 is 0.77, where flow(shift=3, end=1/n) has 0.75."),
+        ("swapped.txt", 1, "level 6 rises: 0.75 after 0.6429."),
+        ("rising.txt", 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
+        ("rising.txt --reading 1-t", 0, "to 0.04767: flow(shift=0.3333, end=1/n). Nothing is wrong."),
+        ("cut.txt", 0, "the last step goes from sigma 0.25 to 0: the end may be cut"),
+        ("tenths.txt", 1, "too few digits to be sure: print two decimals or more"),
+        ("euler heun", 1, "verdict: No. With 4 steps they differ first at step 3"),
     ],
 )
-def test_the_answer_and_the_exit_status(
-    arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
-):
-    got, lines, _ = answer(capsys, *arguments)
+def test_the_answer_and_the_exit_status(arguments: str, status: int, words: str, answer):
+    got, lines = answer(arguments)
     assert words in "\n".join(lines)
     assert got == status
 
@@ -121,34 +129,31 @@ def test_every_name_is_itself(name: str):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixture[str]):
+def test_a_scheduler_config_is_read_as_that_scheduler(answer):
     pytest.importorskip("diffusers")
     config = {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085,
               "beta_end": 0.012, "use_karras_sigmas": True, "clip_sample": False, "trained_betas": None}  # fmt: skip
     Path("scheduler_config.json").write_text(json.dumps(config))
-    status, lines, _ = answer(capsys, "scheduler_config.json", "--steps", "20")
+    status, lines = answer("scheduler_config.json --steps 20")
     assert status == 0
     assert lines[0].startswith("verdict: 20 levels from 14.61 to 0.02917: karras(rho=7, betas=scaled_linear)")
 
 
-def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixture[str]):
+def test_the_share_of_training_noise_between_levels(answer):
     law = "log-normal(-0.507, 1.2)"
     shares = levels.measure_shares(law, [80, 2, 0.5, 0.02])
     assert sum(shares) == pytest.approx(1)
     drawn = parse_noise(law, 1.0).sample(400_000, torch.Generator().manual_seed(0))
     assert shares[2] == pytest.approx(((drawn < 2) & (drawn > 0.5)).double().mean().item(), abs=0.003)
-    _, lines, _ = answer(capsys, "karras(rho=7)", "--train-noise", law, "--steps", "8", "--out", "out")
+    _, lines = answer(f"'karras(rho=7)' --train-noise '{law}' --steps 8 --out out")
     assert any(
         "0.0015 % below the last one; between neighbours, in per cent: 0.0035, 0.07, 1.1, " in line for line in lines
     )
     assert pd.read_csv("out/levels.csv")["share"].sum() == pytest.approx(1, abs=0.001)
 
 
-def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.CaptureFixture[str]):
-    Path("own_churn.py").write_text(
-        "def sampler(denoiser, n_steps, noise):\n    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]\n"
-    )
-    answer(capsys, "own_churn:sampler", "--train-noise", "log-normal(-0.507, 1.2)", "--steps", "3", "--out", "out")
+def test_levels_that_rise_in_between_have_their_own_share(answer):
+    answer("own_churn:sampler --train-noise 'log-normal(-0.507, 1.2)' --steps 3 --out out")
     expected = levels.measure_shares("log-normal(-0.507, 1.2)", [8, 2, 0.5])[1:]
     assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
 
@@ -156,23 +161,18 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["a", "b", "c"], "schedules: name one, or two to compare"),
-        (["absent.txt"], "absent.txt: it cannot be read"),
-        (["own_levels.py"], "own_levels.py: 'x' is not a number: give the numbers alone"),
-        (["empty.txt"], "empty.txt: '': two numbers or more are needed: give"),
-        (
-            ["printed.txt"],
-            "printed.txt: 'step' is not a number: give the numbers alone, separated by spaces",
-        ),
-        (["log.txt", "--expect", "flow(shft=3)"], "no schedule of 8 levels is spelt so"),
-        (["log.txt", "--expect", "karas"], "did you mean karras"),
-        ("log.txt --reading log-sigma --expect flow(shift=3".split(), "it must read like flow"),
-        (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
-        (["own_levels:absent"], "absent"),
+        ("a b c", "schedules: name one, or two to compare"),
+        ("absent.txt", "absent.txt: it cannot be read"),
+        ("own_text.py", "own_text.py: 'x' is not a number: give the numbers alone"),
+        ("empty.txt", "empty.txt: '': two numbers or more are needed: give"),
+        ("printed.txt", "printed.txt: 'step' is not a number: give the numbers alone, separated by spaces"),
+        ("log.txt --expect 'flow(shft=3)'", "no schedule of 8 levels is spelt so"),
+        ("log.txt --expect karas", "did you mean karras"),
+        ("log.txt --reading log-sigma --expect 'flow(shift=3'", "it must read like flow"),
+        ("log.txt --steps 4 8", "a list has one number of steps"),
+        ("own_levels:absent", "absent"),
     ],
 )
-def test_an_error_is_one_line(arguments: list[str], words: str):
-    Path("own_levels.py").write_text("x = 'no list'")
-    Path("empty.txt").touch()
+def test_an_error_is_one_line(arguments: str, words: str, answer):
     with pytest.raises(ValueError, match=words):
-        levels.command(arguments, "levels")
+        answer(arguments)

@@ -7,13 +7,7 @@ from itertools import pairwise
 import torch
 
 SIGMAS = [*torch.linspace(1, 0.05, 10).pow(3).mul(14).tolist(), 0.0]
-
-
-def euler(predict, x):
-    x = x * SIGMAS[0]
-    for k, (sigma, after) in enumerate(pairwise(SIGMAS)):
-        x = x + (after - sigma) * predict(x, sigma, k)
-    return x
+STEPS = [*enumerate(pairwise(SIGMAS))]
 
 
 def flow(predict, x):
@@ -36,7 +30,7 @@ def heun(predict, x):
 def from_x0(predict, x, multistep=False):
     """The network predicts x0; by DDIM or DPM-Solver++(2M)."""
     x, old = x * SIGMAS[0], None
-    for k, (sigma, after) in enumerate(pairwise(SIGMAS)):
+    for k, (sigma, after) in STEPS:
         x0 = predict(x, sigma, k)
         mean = 1.5 * x0 - 0.5 * old if multistep and old is not None and after > 0 else x0
         x, old = after / sigma * x + (1 - after / sigma) * mean, x0
@@ -46,10 +40,13 @@ def from_x0(predict, x, multistep=False):
 def noisy(predict, x, fresh=0.6):
     """Ancestral; with fresh = 1 all noise is put back."""
     x = x * SIGMAS[0]
-    for k, (sigma, after) in enumerate(pairwise(SIGMAS)):
+    for k, (sigma, after) in STEPS:
         down = after * (1 - fresh**2) ** 0.5
         x = x + (down - sigma) * predict(x, sigma, k) + fresh * after * torch.randn(x.shape, dtype=x.dtype)
     return x
+
+
+euler = partial(noisy, fresh=0.0)
 
 
 def adams(predict, x):
@@ -96,19 +93,19 @@ def shuffled(network, x, level, u, c, k):
     return out.chunk(2)
 
 
-def combine(u, c, w, k):
+def combine(u, c, w):
     return u + w * (c - u)
 
 
-def make(ask=two_calls, mix=combine, loop=euler, change=lambda w, k, level: w, single=None, cast=torch.float32):
+def make(ask=two_calls, mix=combine, loop=euler, change=lambda w, k, level: w, cast=torch.float32):
     """A pipeline that asks for (u, c), mixes them with a scale, and walks; at scale 1 it asks for the prompt alone."""
 
     def pipeline(network, n_steps, noise, scale, prompt, negative):
         def predict(x, level, k):
             w = change(scale, k, level)
             if w == 1:
-                return (single or network)(x, level, prompt)
-            return mix(*ask(network, x, level, negative, prompt, k), w, k)
+                return network(x, level, prompt)
+            return mix(*ask(network, x, level, negative, prompt, k), w)
 
         return loop(predict, noise.to(cast))
 
@@ -122,7 +119,7 @@ def plain(number=lambda scale: scale, null=None):
         def predict(x, level, k):
             if null is None:
                 return network(x, level, prompt, guidance=number(scale))
-            return combine(network(x, level, null(prompt)), network(x, level, prompt), scale, k)
+            return combine(network(x, level, null(prompt)), network(x, level, prompt), scale)
 
         return flow(predict, noise)
 
@@ -146,7 +143,7 @@ RIGHT = {
     "two calls": make(),
     "shuffled rows": make(shuffled),
     "lists": make(lambda network, x, level, u, c, k: network([x, x], level, [u, c])),
-    "c + (w - 1)(c - u)": make(mix=lambda u, c, w, k: c + (w - 1) * (c - u)),
+    "c + (w - 1)(c - u)": make(mix=lambda u, c, w: c + (w - 1) * (c - u)),
     "Heun": make(joined, loop=heun),
     "x0": make(loop=from_x0),
     "DPM++ 2M": make(loop=partial(from_x0, multistep=True)),
@@ -161,7 +158,7 @@ RIGHT = {
     "distilled, times 1000": plain(lambda scale: 1000 * scale),
     "no condition": plain(null=lambda prompt: None),
     "zeros": plain(null=torch.zeros_like),
-    "branches": make(three, lambda a, b, w, k: a + w * b),
+    "branches": make(three, lambda a, b, w: a + w * b),
     **{name: make(joined, loop=partial(by_scheduler, f"{name}Scheduler"))
        for name in ("PNDM", "UniPCMultistep", "EulerAncestralDiscrete")},
 }  # fmt: skip
@@ -210,27 +207,27 @@ def alter(prompt=lambda c: c, negative=lambda u: u):
     return make(lambda network, x, level, u, c, k: two_calls(network, x, level, negative(u), prompt(c), k))
 
 
-def rescale(u, c, w, k):
-    out = combine(u, c, w, k)
+def rescale(u, c, w):
+    out = combine(u, c, w)
     std = [of.std(dim=(1, 2, 3), keepdim=True) for of in (c, out)]
     return out * (0.3 + 0.7 * std[0] / std[1])
 
 
-def rescale_rows(u, c, w, k):
-    out = combine(u, c, w, k)
+def rescale_rows(u, c, w):
+    out = combine(u, c, w)
     return out * c.norm(dim=-1, keepdim=True) / out.norm(dim=-1, keepdim=True)
 
 
-def zero_star(u, c, w, k):
+def zero_star(u, c, w):
     factor = (c * u).sum((1, 2, 3), True) / (u * u).sum((1, 2, 3), True)
-    return combine(factor * u, c, w, k)
+    return combine(factor * u, c, w)
 
 
 def cfg_plus_plus(network, n_steps, noise, scale, prompt, negative):
     x = noise * SIGMAS[0]
     for sigma, after in pairwise(SIGMAS):
         u, c = network(x, sigma, negative), network(x, sigma, prompt)
-        x = x - sigma * combine(u, c, scale, 0) + after * u
+        x = x - sigma * combine(u, c, scale) + after * u
     return x
 
 
@@ -243,7 +240,22 @@ def share_between(network, x, level, u, c, k):
     return (answer if 2 <= k <= 8 else network(x, level, u)), answer
 
 
+MIXES = {  # of u and c with the scale w
+    "rows mixed": (lambda u, c, w: combine(u.roll(1, 0), c, w), "answers of another sample"),
+    "batch mean": (lambda u, c, w: u + w * (c - u.mean(0)), "answers of another sample"),
+    "not used": (lambda u, c, w: c, "negative not used"),
+    "swapped": (lambda u, c, w: combine(c, u, w), "branches swapped"),
+    "1 + w": (lambda u, c, w: c + w * (c - u), "convention 1 + w"),
+    "twice": (lambda u, c, w: combine(u, combine(u, c, w), w), "guidance applied twice"),
+    "root of w": (lambda u, c, w: combine(u, c, w**0.5), "other scale"),
+    "rescaled": (rescale, "rescaled"),
+    "rows rescaled": (rescale_rows, "rescaled by place"),
+    "CFG-Zero*": (zero_star, "negative rescaled"),
+    "clipped": (lambda u, c, w: combine(u, c, w).clamp(-3, 3), "not decided"),
+    "projected": (lambda u, c, w: c + (w - 1) * (c - u) * 0.5 - u / 4, "other weights"),
+}
 WRONG = {
+    **{name: (make(mix=mix), expected) for name, (mix, expected) in MIXES.items()},
     "always 4": (make(change=lambda w, k, level: 4.0), "scale ignored"),
     "branch-blind cache": (make(share_between), "negative missing"),
     "second stage at 1": (make(change=lambda w, k, level: w if k < 5 else 1), "negative missing"),
@@ -260,13 +272,6 @@ WRONG = {
     "first prompt kept": (keep_first(make()), "prompt of the request before"),
     "prompts shifted": (alter(prompt=lambda c: c.roll(1, 0)), "prompt of another sample"),
     "one negative": (alter(negative=lambda u: u[:1].expand_as(u)), "negative of another sample"),
-    "rows mixed": (make(mix=lambda u, c, w, k: combine(u.roll(1, 0), c, w, k)), "answers of another sample"),
-    "batch mean": (make(mix=lambda u, c, w, k: u + w * (c - u.mean(0))), "answers of another sample"),
-    "not used": (make(mix=lambda u, c, w, k: c), "negative not used"),
-    "swapped": (make(mix=lambda u, c, w, k: combine(c, u, w, k)), "branches swapped"),
-    "1 + w": (make(mix=lambda u, c, w, k: c + w * (c - u)), "convention 1 + w"),
-    "twice": (make(mix=lambda u, c, w, k: combine(u, combine(u, c, w, k), w, k)), "guidance applied twice"),
-    "root of w": (make(mix=lambda u, c, w, k: combine(u, c, w**0.5, k)), "other scale"),
     "always 3.5": (plain(lambda scale: 3.5), "embedded scale"),
     "times 100": (plain(lambda scale: 100 * scale), "embedded scale"),
     "mixed": (mixed, "mixed before the network"),
@@ -284,13 +289,8 @@ WRONG = {
         make(loop=heun, change=lambda w, k, level: w if 1 < level < 9 else 1),
         "guidance at other evaluations",
     ),
-    "rescaled": (make(mix=rescale), "rescaled"),
-    "rows rescaled": (make(mix=rescale_rows), "rescaled by place"),
-    "CFG-Zero*": (make(mix=zero_star), "negative rescaled"),
-    "zero init": (make(mix=lambda u, c, w, k: combine(u, c, w, k) * (k > 0)), "prediction is 0"),
+    "zero init": (make(lambda *asked: [(asked[-1] > 0) * each for each in two_calls(*asked)]), "prediction is 0"),
     "CFG++": (cfg_plus_plus, "as CFG++"),
-    "three branches": (make(three, lambda a, b, w, k: a + w * b), "more than two conditions"),
-    "clipped": (make(mix=lambda u, c, w, k: combine(u, c, w, k).clamp(-3, 3)), "not decided"),
-    "projected": (make(mix=lambda u, c, w, k: c + (w - 1) * (c - u) * 0.5 - u / 4), "other weights"),
+    "three branches": (make(three, lambda a, b, w: a + w * b), "more than two conditions"),
 }
 OPTIONS = {"interval": {"scales": between}, "Heun, interval": {"scales": between}, "branches": {"accept": ["branches"]}}

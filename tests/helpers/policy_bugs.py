@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.published_policies import cps, dance_grpo, density, draw, finish, flow_grpo, wide
+from bench.published_policies import cps, dance_grpo, density, finish, flow_grpo, sample_noise, wide
 from experiments.conformance.policy.steps import uniform
 
 Step = Callable[..., Any]
@@ -37,15 +37,16 @@ def called(base=flow_grpo, **changes):
     return step
 
 
-def drawn(draws=None, law=lambda x, m, s, t, u, v: (m, s), noise=0.7):
-    """Flow-GRPO whose x_next is draws(mean, std, x, generator), with the mean and std that `law` makes of its own."""
+def drawn(noise=sample_noise, law=lambda x, m, s, t, u, v: (m, s), after=lambda y, x: y, noise_level=0.7):
+    """Flow-GRPO with the mean and std that `law` makes of its own, and `after` of x_next, where noise(x, generator)."""
+    a = noise_level
 
-    def step(x, t, u, v, generator=None, x_next=None, noise_level=noise):
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=a):
         _, _, *own = flow_grpo(x, t, u, v, None, x, noise_level)
         mean, std = law(x, *own, t, u, v)
-        if draws and x_next is None:
-            x_next = draws(mean, std, x, generator).to(x.dtype)
-        return finish(x, mean, std, generator, x_next)
+        if x_next is None:
+            x_next = after(mean + std * noise(x, generator), x).to(x.dtype)
+        return finish(x, mean, std, None, x_next)
 
     return step
 
@@ -87,14 +88,13 @@ def uneven(y, m, s):
     return density(y, torch.cat([m[:, :2].detach(), 2 * m[:, 2:] - m[:, 2:].detach()], dim=1), s)
 
 
-def log_prob(base, make):
+def log_prob(make, base=flow_grpo):
     return changed(base, log_prob=lambda y, m, s, t, u: make(y, m, s))
 
 
-STD = "log_prob: wrong std"
-ALONE, IGNORED = "depends on its batch", "ignores its generator"
+IGNORED = "ignores its generator"
 CONVERGENCE = {"convergence": True}
-TABLE: list[tuple[Any, ...]] = [
+TABLE = [
     ("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held)),
     ("reported mean lacks a term", "reported mean", changed(flow_grpo, mean=lambda y, m, s, t, u: m + 0.1 * s)),
     ("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo,
@@ -103,28 +103,28 @@ TABLE: list[tuple[Any, ...]] = [
      {"levels": lambda n: uniform(n, 3.0), "replay_levels": lambda n: (uniform(n, 3.0) * 1000).round() / 1000}),
     ("replay draws anew", "replay", called(x_next=lambda *_: None)),
     ("normaliser dropped (verl-omni#209)", "log_prob: normaliser",
-     log_prob(flow_grpo, lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
+     log_prob(lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
     ("CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
-     log_prob(cps, lambda y, m, s: -((y - m) ** 2).flatten(1).mean(1))),
-    ("std is at least 0.17 (Diffusion-Planner#50)", STD,
-     log_prob(dance_grpo, lambda y, m, s: density(y, m, s.clamp(min=0.17)))),
-    ("variance in place of std", STD, log_prob(dance_grpo, lambda y, m, s: density(y, m, s**2))),
-    ("drawn with twice the variance", STD,
-     changed(drawn(lambda m, s, x, g: m + TWICE * s * draw(x, g)), std=lambda y, m, s, t, u: TWICE * s)),
-    ("around another mean", "log_prob: wrong mean", log_prob(flow_grpo, lambda y, m, s: density(y, m + 0.3 * s, s))),
-    ("one log_prob for the batch", "log_prob: shape", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).mean())),
+     log_prob(lambda y, m, s: -((y - m) ** 2).flatten(1).mean(1), cps)),
+    ("std is at least 0.17 (Diffusion-Planner#50)", "log_prob: wrong std",
+     log_prob(lambda y, m, s: density(y, m, s.clamp(min=0.17)), dance_grpo)),
+    ("variance in place of std", "log_prob: wrong std", log_prob(lambda y, m, s: density(y, m, s**2), dance_grpo)),
+    ("drawn with twice the variance", "log_prob: wrong std",
+     changed(drawn(lambda x, g: TWICE * sample_noise(x, g)), std=lambda y, m, s, t, u: TWICE * s)),
+    ("around another mean", "log_prob: wrong mean", log_prob(lambda y, m, s: density(y, m + 0.3 * s, s))),
+    ("one log_prob for the batch", "log_prob: shape", log_prob(lambda y, m, s: density(y, m, s).mean())),
     ("mean over channels, sum over pixels", "log_prob: factor",
-     log_prob(flow_grpo, lambda y, m, s: 15 * density(y, m, s))),
+     log_prob(lambda y, m, s: 15 * density(y, m, s))),
     ("detached from the middle", "gradient",
      changed(dance_grpo, log_prob=lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s))),
-    ("gradient right on average", "gradient", log_prob(flow_grpo, uneven)),
-    ("log_prob in float16", "log_prob: rounded", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).half())),
-    ("sign of log_prob", "log_prob: not Gaussian", log_prob(flow_grpo, lambda y, m, s: -density(y, m, s))),
+    ("gradient right on average", "gradient", log_prob(uneven)),
+    ("log_prob in float16", "log_prob: rounded", log_prob(lambda y, m, s: density(y, m, s).half())),
+    ("sign of log_prob", "log_prob: not Gaussian", log_prob(lambda y, m, s: -density(y, m, s))),
     ("sets a seed if there is none", IGNORED,
      called(generator=lambda g, *_: g or torch.manual_seed(0))),
-    ("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, g: m + (s * draw(x, g)).bfloat16())),
+    ("noise in bfloat16", "rounded noise", drawn(lambda x, g: sample_noise(x, g).bfloat16())),
     ("noise image by image", "shape of the noise",
-     drawn(lambda m, s, x, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
+     drawn(lambda x, g: torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
     ("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo))),
     ("NaN in the middle", "not finite at step 6, t = 0.5",
      called(v=lambda v, x, t: v * math.nan if 0.4 < t < 0.55 else v)),
@@ -138,31 +138,31 @@ TABLE: list[tuple[Any, ...]] = [
      called(generator=seeded)),
     ("first generator for the whole batch (diffusers#6222)", IGNORED,
      called(generator=lambda g, *_: g[0] if isinstance(g, list) else g)),
-    ("scaled by the batch's maximum", ALONE,
+    ("scaled by the batch's maximum", "depends on its batch",
      called(v=lambda v, x, t: v * (1 + 1e-3 * x.abs().amax()))),
-    ("log_prob centred over the batch", ALONE,
-     log_prob(flow_grpo, lambda y, m, s: density(y, m, s) - density(y, m, s).mean())),
-    ("one noise for all images", "one noise for all", drawn(lambda m, s, x, g: m + s * draw(x[:1], g))),
-    ("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, g: m + s * antithetic(x, g))),
+    ("log_prob centred over the batch", "depends on its batch",
+     log_prob(lambda y, m, s: density(y, m, s) - density(y, m, s).mean())),
+    ("one noise for all images", "one noise for all", drawn(lambda x, g: sample_noise(x[:1], g))),
+    ("antithetic pairs", "not a Gaussian step", drawn(antithetic)),
     ("one number for all pixels", "shape of the noise",
-     drawn(lambda m, s, x, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g))),
-    ("clipped", "not a Gaussian step", drawn(lambda m, s, x, g: (m + s * draw(x, g)).clamp(-1, 1))),
+     drawn(lambda x, g: torch.randn(len(x), 1, 1, 1, generator=g))),
+    ("clipped", "not a Gaussian step", drawn(after=lambda y, x: y.clamp(-1, 1))),
     ("noise from numpy", "other randomness",
-     drawn(lambda m, s, x, g: m + s * torch.from_numpy(np.random.default_rng().normal(size=x.shape)).float())),
-    ("changes x in place", "changes its input", drawn(lambda m, s, x, g: x.copy_(m + s * draw(x, g)))),
+     drawn(lambda x, g: torch.from_numpy(np.random.default_rng().normal(size=x.shape)).float())),
+    ("changes x in place", "changes its input", drawn(after=lambda y, x: x.copy_(y))),
     ("CPS: sine and cosine exchanged", "not the ODE at noise 0",
      called(cps, noise_level=lambda a, *_: 1 - a)),
     ("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded),
     ("computed in bfloat16", "computed in bfloat16", low),
     ("noise not compensated (zea#551)", "wrong limit", drawn(law=uncompensated), CONVERGENCE),
     ("std lacks sqrt(dt) everywhere", "wrong limit",  # its mean is that of the true std
-     drawn(law=lambda x, m, s, t, u, v: (m, s / (t - u) ** 0.5), noise=0.2), CONVERGENCE),
+     drawn(law=lambda x, m, s, t, u, v: (m, s / (t - u) ** 0.5), noise_level=0.2), CONVERGENCE),
     ("drift twice as large", "wrong limit",
      drawn(law=lambda x, m, s, t, u, v: (2 * m - wide(x, v)[0], s)), CONVERGENCE),
     ("noise after the last step", "noise left over",
      drawn(law=lambda x, m, s, t, u, v: (m, s if u > 0 else 0 * s + 0.05)), CONVERGENCE),
 ]  # fmt: skip
-BUGS: dict[str, tuple[Step, str, dict[str, Any]]] = {
+BUGS = {
     name: (step, expected, {"noise": "noise_level", "convergence": False} | dict(*options))
     for name, expected, step, *options in TABLE
 }

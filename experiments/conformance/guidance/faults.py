@@ -73,20 +73,20 @@ def find_in_queries(runs: Sequence[Run], first_request: int, has_negative: bool)
 
 def _name_faults(query: Query, evaluation: Evaluation, owner: tuple[int, int], has_negative: bool) -> Iterator[Fault]:
     first = evaluation[0]
-    kinds = {other.condition.kind for other in evaluation}
-    if query.condition.kind == "mixed":
+    names = {other.condition.name for other in evaluation}
+    if query.condition.name == "mixed":
         yield "condition", "mixed before the network", f"its condition is {query.condition.parts}; mix the outputs"
-    if kinds in ({"none"}, {"negative", "none"}):
+    if names in ({"none"}, {"negative", "none"}):
         yield "condition", "prompt ignored", "no condition is that of the prompt"
-    if has_negative and query.condition.kind == "none" and "negative" not in kinds:
+    if has_negative and query.condition.name == "none" and "negative" not in names:
         yield "condition", "negative ignored", "its condition is none, or an unknown one"
     for which, condition in (("", query.condition), ("pooled ", query.pooled)):
-        if condition.kind in ("prompt", "negative") and (condition.request, condition.sample) != owner:
+        if condition.name in ("prompt", "negative") and (condition.request, condition.sample) != owner:
             old = condition.request != owner[0]
-            name = f"{which}{condition.kind} of {'the request before' if old else 'another sample'}"
+            name = f"{which}{condition.name} of {'the request before' if old else 'another sample'}"
             text = f"sample {owner[1] + 1} has that of sample {condition.sample + 1}"
             yield "condition", name, "its condition is an old one" if old else text
-    if query.branch != query.condition.kind and len(evaluation) <= 2:
+    if query.branch != query.condition.name and len(evaluation) <= 2:
         yield "condition", "pooled embedding of another branch", f"the {query.branch} is asked for"
     distance = float((query.x - first.x).norm() / first.x.norm())
     if distance > 0:
@@ -119,7 +119,7 @@ def find_in_numbers(runs: Sequence[Run]) -> Iterator[Finding]:
 
 
 def find_in_weights(readings: dict[float, list[Reading]], meant: dict[float, list[float]]) -> Iterator[Finding]:
-    """The faults of the predictions, each kind once, with the evaluations where it is."""
+    """The faults of the predictions, each once, with the evaluations where it is."""
     n = len(meant[TOP])
     faults = dict[str, list[Wrong]]()
     for scale in SCALES:

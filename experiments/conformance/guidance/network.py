@@ -19,7 +19,7 @@ GROWTH = 2.3  # of 16-bit answers, from one level to the next: late ones change 
 class Condition(NamedTuple):
     """Whose embedding it is."""
 
-    kind: str  # prompt, negative, none (no embedding, or an unknown one) or mixed
+    name: str  # prompt, negative, none (no embedding, or an unknown one) or mixed
     request: int = 0
     sample: int = 0
     parts: str = ""
@@ -38,9 +38,9 @@ class Query(NamedTuple):
 
     @property
     def branch(self) -> str:
-        """The kind of its condition, with that of the second embedding if it is another."""
-        kind = self.condition.kind
-        return kind if self.pooled.kind in (kind, "none") else f"{kind} with pooled {self.pooled.kind}"
+        """The name of its condition, with that of the second embedding if it is another."""
+        name, pooled = self.condition.name, self.pooled.name
+        return name if pooled in (name, "none") else f"{name} with pooled {pooled}"
 
 
 def make_embeddings(request: int, n_samples: int) -> Tensor:
@@ -69,18 +69,17 @@ class GuidedNetwork:
 
     def __call__(self, x: Any, level: Any, condition: Any = None, guidance: Any = None, pooled: Any = None) -> Any:
         if isinstance(x, list | tuple):
-            return [self(rows, level, given, guidance) for rows, given in zip(x, condition, strict=True)]
+            return [self(rows, level, own, guidance) for rows, own in zip(x, condition, strict=True)]
         n = len(x)
         half = x.dtype.itemsize == 2
         conditions = zip(self._recognise(condition, n), self._recognise(pooled, n), strict=True)
         rows = zip(x.detach().double().cpu().reshape(n, -1), conditions, strict=True)
-        given = zip(rows, _spread(level, n), _spread(guidance, n), strict=True)
         answers = []
-        for (row, both), row_level, number in given:
+        for (row, both), row_level, scale in zip(rows, _spread(level, n), _spread(guidance, n), strict=True):
             size = GROWTH ** (half * self.levels.setdefault(row_level, len(self.levels)))
             key = (row.numpy().tobytes(), row_level, self.by_condition and both)
             answer = self.answers.setdefault(key, size * torch.randn(row.shape, generator=self.generator)).to(x.dtype)
-            self.queries.append(Query(row, row_level, *both, number, answer.double(), half))
+            self.queries.append(Query(row, row_level, *both, scale, answer.double(), half))
             answers.append(answer)
         return torch.stack(answers).view(x.shape).to(x.device)
 
@@ -105,8 +104,8 @@ class GuidedNetwork:
         parts = []
         for code in (shares.abs() > SHARE).nonzero().flatten().tolist():
             request, place = divmod(code, 2 * self.n_samples)
-            kind = "prompt" if place < self.n_samples else "negative"
-            parts.append(Condition(kind, request, place % self.n_samples, f"{shares[code]:.3g} x {kind}"))
+            name = "prompt" if place < self.n_samples else "negative"
+            parts.append(Condition(name, request, place % self.n_samples, f"{shares[code]:.3g} x {name}"))
         if not 0 < len(parts) < 5:
             return Condition("none")
         if len(parts) == 1 and abs(shares.sum() - 1) < 0.5:

@@ -101,7 +101,7 @@ def _group(queries: Sequence[Query]) -> list[Evaluation]:
         else:
             evaluations.append(group)
     for group in evaluations:
-        group.sort(key=lambda query: query.condition.kind != "prompt")
+        group.sort(key=lambda query: query.condition.name != "prompt")
     return evaluations
 
 
@@ -133,7 +133,7 @@ def read(run: Run, linear: Linear, before: Run) -> Iterator[Reading]:
             if not used[k]:
                 continue
             pool = [
-                (f"the {query.condition.kind}'s answer of evaluation {j + 1}", query)
+                (f"the {query.condition.name}'s answer of evaluation {j + 1}", query)
                 for j in range(k) for query in groups[j]
             ]  # fmt: skip
             pool += [

@@ -181,8 +181,8 @@ def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Fi
     x, t, after, _ = transition.at
     x = (x[:1] + torch.randn(MANY, *x.shape[1:], generator=torch.Generator().manual_seed(3))).to(x.dtype)
 
-    def x_next(x: Tensor, **given: Any) -> Tensor:
-        return step(x, t, after, GAUSSIAN.velocity(x, t), **given).x
+    def x_next(x: Tensor, **options: Any) -> Tensor:
+        return step(x, t, after, GAUSSIAN.velocity(x, t), **options).x
 
     def log_prob(x: Tensor) -> Tensor:
         return torch.as_tensor(step(x, t, after, GAUSSIAN.velocity(x, t)).log_prob).view(len(x))
@@ -231,7 +231,7 @@ def _check_convergence(
     verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=limit)
     if limit.right:
         return verdict
-    name: str = limit.kind
+    name: str = limit.outcome
     text = limit.sentence.partition(": ")[2]
     if broken:
         few = min(broken)
@@ -240,7 +240,7 @@ def _check_convergence(
     else:
         worst = max((ratio for ratio in limit.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
         text += _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
-    return verdict.adding([Finding("law", name, text, wrong=limit.kind != "not decided")])
+    return verdict.adding([Finding("law", name, text, wrong=limit.outcome != "not decided")])
 
 
 def _blame_noise(step: PolicyStep, transitions: Sequence[Transition], worst: float) -> str:

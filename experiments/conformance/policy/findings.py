@@ -51,8 +51,8 @@ class Finding:
         return self.accepted, not self.wrong, severity
 
     def __str__(self) -> str:
-        kind = "accepted: " if self.accepted else "" if self.wrong else "note: "
-        return f"{kind}{self.name}: {self.text}"
+        prefix = "accepted: " if self.accepted else "" if self.wrong else "note: "
+        return f"{prefix}{self.name}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class PolicyVerdict:
         return not self.errors
 
     @property
-    def kind(self) -> str:
+    def outcome(self) -> str:
         """ "right", or the names of the errors."""
         return "; ".join(dict.fromkeys(finding.name for finding in self.errors)) or "right"
 
@@ -103,7 +103,7 @@ class PolicyVerdict:
         but = "" if "log_prob" in self.checked else ", but log_prob was not checked"
         return f"right: {' and '.join(parts) or 'nothing is wrong'}{but}."
 
-    def outcome(self, check: str) -> str:
+    def outcome_of(self, check: str) -> str:
         """Of one of `CHECKS`: "right", "wrong", "accepted", "note" or "not checked"."""
         findings = [finding for finding in self.findings if finding.check == check]
         if any(finding in self.errors for finding in findings):

@@ -133,10 +133,10 @@ def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) 
 
 def measure(step: PolicyStep, *at: Tensor) -> Transition:
     """Mean and standard deviation by impulses: no noise, 1 in one draw at a time, and twice a random draw as a test."""
-    given = [value.clone() for value in at]  # a step may change them
+    copies = [value.clone() for value in at]  # a step may change them
     replayed = ReplayNoise(None, at[0].shape)
     with PatchedNormal(replayed):
-        mean = step(*given).x.double()
+        mean = step(*copies).x.double()
     n_draws = math.ceil(replayed.taken / len(mean))
     nothing = torch.zeros_like(mean)
     impulses = torch.eye(n_draws, dtype=torch.float64).view(n_draws, n_draws, *[1] * mean.ndim)
@@ -144,8 +144,8 @@ def measure(step: PolicyStep, *at: Tensor) -> Transition:
     z = z.bfloat16().double()  # the step may draw in any dtype
     try:
         draws = (impulse.expand(n_draws, *mean.shape) for impulse in impulses)
-        units = [step.call_with(draw, *given).x.double() - mean for draw in draws]
-        test, again = (step.call_with(z, *given).x.double() for _ in range(2))
+        units = [step.call_with(row, *copies).x.double() - mean for row in draws]
+        test, again = (step.call_with(z, *copies).x.double() for _ in range(2))
     except NotAffineError as error:
         return Transition(at, mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
     coefficients = torch.stack([nothing, *units])[1:]
@@ -153,7 +153,7 @@ def measure(step: PolicyStep, *at: Tensor) -> Transition:
     guess = mean + (coefficients * z).sum(0)
     gap = (test - guess).abs() - CLOSE * std - 1e-5 * (1 + guess.abs())
     anomaly = None
-    if not all(map(torch.equal, given, at)):
+    if not all(map(torch.equal, copies, at)):
         anomaly = "changes its input", "it changes x, t or the velocity in place."
     elif not torch.isfinite(test).all():
         pass  # the check of the ends says so

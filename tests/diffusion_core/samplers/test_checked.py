@@ -1,7 +1,7 @@
 """A sampler or model of one's own: what it yields is what counts, what is wrong with it is named, and its cost."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -23,7 +23,6 @@ from diffusion_core.samplers import (
     checked,
     sample,
 )
-from diffusion_core.samplers.base import Eps
 from diffusion_core.samplers.checked import changed_by_training_mode
 from diffusion_core.schedules import alpha_beta_schedule
 from diffusion_core.validation import NotFiniteError
@@ -46,7 +45,7 @@ class Mine(Sampler):
     level: Callable[[Tensor, float], Any] = lambda x, sigma: sigma
     evaluations: int = 1
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], draw: Callable[[], Tensor]) -> Iterator[Any]:
+    def run(self, eps, x, sigmas, noise):
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             for _ in range(self.evaluations):
                 slope = eps(x, self.level(x, sigma))
@@ -60,14 +59,14 @@ class Mine(Sampler):
 class Early(Euler):
     """Yields x before each step."""
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+    def run(self, eps, x, sigmas, noise):
         for sigma, after in pairwise(sigmas):
             yield x
             x = x + (after - sigma) * eps(x, sigma)
 
 
 def test_a_new_tensor_counts_as_x_updated_in_place_does():
-    options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
+    options = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):
         mine, euler = (sample(EXACT, SCHEDULE, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
         assert_close(mine, euler, rtol=1e-5, atol=1e-5)
@@ -76,9 +75,9 @@ def test_a_new_tensor_counts_as_x_updated_in_place_does():
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1, 1, 1)], ids=str)
 def test_a_level_may_have_any_shape(shape: tuple[int, ...]):
     mine = Mine(level=lambda x, sigma: torch.full((len(x), *shape[1:]) if 3 in shape else shape, sigma))
-    watched: list[tuple[int, ...]] = []
+    watched = []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         watched.append(tuple(sigma.shape))
         return EXACT(x, sigma)
 
@@ -103,7 +102,6 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]):
         (Mine(more=1), "it took more than the 8 steps that its schedule has"),
         (Early(), r"sampler Early\(eta=0\): it yields x before each step, so its last step is lost"),
     ],
-    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "too many", "early"],
 )
 def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str):
     with pytest.raises(ValueError, match=message):
@@ -130,9 +128,9 @@ def test_a_model_in_another_precision_is_converted():
 
 
 def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself():
-    calls: list[int] = []
+    calls = []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         calls.append(1)
         return EXACT(x, sigma) * (math.nan if len(calls) == 3 else 1.0)
 
@@ -181,7 +179,7 @@ def test_samples_are_the_same_in_inference_mode(name: str):
 class Twice(Sampler):
     """Two evaluations per step, the second in a batch of two. It does not say its cost."""
 
-    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+    def run(self, eps, x, sigmas, noise):
         for sigma, sigma_next in pairwise(sigmas):
             guess = torch.cat([x, x + (sigma_next - sigma) * eps(x, sigma)])
             levels = torch.tensor([sigma, sigma_next]).repeat_interleave(len(x))
@@ -191,7 +189,7 @@ class Twice(Sampler):
 
 
 class Broken(Twice):
-    def run(self, *arguments: Any) -> Iterator[Tensor]:
+    def run(self, *arguments):
         raise KeyError("x")
 
 
@@ -202,7 +200,7 @@ class Endless(Sampler):
     evaluates: bool = False
     follows_schedule: ClassVar[bool] = False
 
-    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+    def run(self, eps, x, sigmas, noise):
         while True:
             if self.evaluates:
                 eps(x, sigmas[0])
@@ -235,17 +233,16 @@ class Network(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(1, 2, 1), between, nn.Conv2d(2, 1, 1))
 
-    def forward(self, z: Tensor, time: Tensor) -> Tensor:
-        out: Tensor = self.layers(z)
-        return out
+    def forward(self, z, time):
+        return self.layers(z)
 
 
 @pytest.mark.parametrize("between", [nn.Dropout(0.5), nn.BatchNorm2d(2)], ids=lambda module: type(module).__name__)
 @pytest.mark.parametrize("wrap", [lambda net: net, lambda net: adapters.vp(net, DATA)], ids=["bare", "adapter"])
 def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Module]):
     model = wrap(Network(between).train())
-    kind = type(between).__name__
-    with pytest.warns(UserWarning, match=rf"model: (net\.)?layers\.1 \({kind}\) is in training mode.*call \.eval\(\)"):
+    name = type(between).__name__
+    with pytest.warns(UserWarning, match=rf"model: (net\.)?layers\.1 \({name}\) is in training mode.*call \.eval\(\)"):
         drawn(model)
     assert torch.equal(drawn(model.eval()), drawn(model))  # a warning would be an error
 

@@ -74,12 +74,22 @@ def ours(sampler: Sampler, sigmas: tuple[float, ...], dtype: torch.dtype = torch
     return [x.clone() for x in checked_steps(TINY, sampler, sigmas, start(sigmas[0], dtype), replayed(dtype))]
 
 
-def compare(mine: Iterable[Any], theirs: Iterable[Any], tolerance: float = 1e-5):
-    """Assert that two trajectories agree at every step, relative to the peer's largest value."""
+def assert_same(mine: Iterable[Any], theirs: Iterable[Any], tolerance: float = 1e-5):
+    """The trajectories agree at every step, relative to the peer's largest value."""
     for left, right in zip(mine, theirs, strict=True):
         left, right = (torch.as_tensor(np.asarray(side), dtype=torch.float64) for side in (left, right))
         assert left.shape == right.shape
         assert (left - right).abs().max() < tolerance * right.abs().max()
+
+
+def assert_steps(sampler: Sampler, sigmas: tuple[float, ...], step: Callable[..., np.ndarray]):
+    """The sampler goes as the loop over x = step(x, sigma, after, noise), where noise() is unit noise."""
+    replay, out = replayed(torch.float64), []
+    x = start(sigmas[0]).numpy()
+    for sigma, after in itertools.pairwise(sigmas):
+        x = step(x, sigma, after, lambda: replay().numpy())
+        out.append(x)
+    assert_same(ours(sampler, sigmas), out)
 
 
 def slope(x: np.ndarray, sigma: float) -> np.ndarray:
@@ -93,87 +103,87 @@ def slope(x: np.ndarray, sigma: float) -> np.ndarray:
     ids=str,
 )  # fmt: skip
 def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, below: float, s_noise: float):
-    sigmas, noise, out = geometric(N), replayed(torch.float64), []
-    x = start(30).numpy()
-    for sigma, after in itertools.pairwise(sigmas):
+    def step(x, sigma, after, noise):
         eta = above if sigma > 1.0 else below
         up = min(after, eta * (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
         x = x + slope(x, sigma) * ((after**2 - up**2) ** 0.5 - sigma)
-        if eta:
-            x = x + s_noise * up * noise().numpy()
-        out.append(x)
-    compare(ours(sampler, sigmas), out)
+        return x + s_noise * up * noise() if eta else x
+
+    assert_steps(sampler, geometric(N), step)
 
 
 @pytest.mark.parametrize("s_churn", [0.0, 5.0, 40.0])
 def test_heun_is_karras_algorithm_2(s_churn: float):
     """With every knob: N S_churn above the cap at 40, S_min and S_max inside the schedule, S_noise not 1; ends at 0."""
-    sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
-    x = start(30).numpy()
-    for sigma, after in itertools.pairwise(sigmas):
+
+    def step(x, sigma, after, noise):
         gamma = min(s_churn / (N + 1), math.sqrt(2) - 1) if 0.1 <= sigma <= 10 else 0
         hat = sigma + gamma * sigma
         if gamma > 0:
-            x = x + math.sqrt(hat**2 - sigma**2) * 1.007 * noise().numpy()
+            x = x + math.sqrt(hat**2 - sigma**2) * 1.007 * noise()
         d = slope(x, hat)
         x_next = x + (after - hat) * d
-        if after > 0:
-            x_next = x + (after - hat) * (d + slope(x_next, after)) / 2
-        x = x_next
-        out.append(x)
-    compare(ours(Heun(s_churn, s_min=0.1, s_max=10.0, s_noise=1.007), sigmas), out)
+        return x + (after - hat) * (d + slope(x_next, after)) / 2 if after > 0 else x_next
+
+    assert_steps(Heun(s_churn, s_min=0.1, s_max=10.0, s_noise=1.007), (*karras(N), 0.0), step)
 
 
 @pytest.mark.parametrize("multistep", [True, False])
 def test_res_is_zhangs_exponential_integrator(multistep: bool):
     """b_1 = phi_1 - phi_2 / c_2, b_2 = phi_2 / c_2: c_2 is 1/2, or -h_previous / h for the denoised image before."""
-    sigmas, out, before = (*karras(N), 0.0), [], 0.0
-    x = start(30).numpy()
-    for sigma, after in itertools.pairwise(sigmas):
+    past = [(None, 0.0)]  # denoised images and their h
+
+    def step(x, sigma, after, noise):
         d = x - sigma * slope(x, sigma)
-        h = math.log(sigma / after) if after else math.inf
+        if not after:
+            return d
+        h = math.log(sigma / after)
         phi_1, phi_2 = (1 - math.exp(-h)) / h, (math.exp(-h) - 1 + h) / h**2
-        c_2 = (-before / h if multistep else 0.5) or math.inf
-        if not multistep and after:
+        other, before = past[-1]
+        past.append((d, h))
+        c_2 = -before / h if multistep else 0.5
+        if not multistep:
             inside = math.exp(-h / 2) * x + (1 - math.exp(-h / 2)) * d
             other = inside - math.sqrt(sigma * after) * slope(inside, math.sqrt(sigma * after))
-        elif not out:
-            other = d
-        x, last = (math.exp(-h) * x + h * (phi_1 - phi_2 / c_2) * d + h * phi_2 / c_2 * other if after else d), d
-        other, before = (last if multistep else other), h
-        out.append(x)
-    compare(ours(RES2M() if multistep else RES2S(), sigmas), out)
+        elif other is None:
+            return math.exp(-h) * x + h * phi_1 * d
+        return math.exp(-h) * x + h * (phi_1 - phi_2 / c_2) * d + h * phi_2 / c_2 * other
+
+    assert_steps(RES2M() if multistep else RES2S(), (*karras(N), 0.0), step)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_er_sde_is_cuis_ve_solver(order: int):
     """In units in which the data have a standard deviation of 0.5, with integrals by scipy."""
-    sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
-    x, seen, slopes, before = 0.5 * start(30).numpy(), [], [], []
+    seen, slopes, before = [], [], []
 
     def phi(s: float) -> float:
         return s * (math.exp(s**0.3) + 10)
 
-    for s, after in itertools.pairwise(0.5 * sigma for sigma in sigmas):
+    def step(x, sigma, after, noise):
+        x, s, after = 0.5 * x, 0.5 * sigma, 0.5 * after
         d = x - s * slope(2 * x, 2 * s)
         r = phi(after) / phi(s)
         x = r * x + (1 - r) * d
-        if seen and after:
+        if not after:
+            return 2 * x
+        if seen:
             slopes.append((d - seen[-1]) / (s - before[-1]))
-        if order > 1 and seen and after:
+        if order > 1 and seen:
             x = x + (after - s + phi(after) * quad(lambda t: 1 / phi(t), after, s)[0]) * slopes[-1]
-        if order > 2 and len(seen) > 1 and after:
+        if order > 2 and len(seen) > 1:
             bend = (slopes[-1] - slopes[-2]) / ((s - before[-2]) / 2)
-            area = quad(lambda t, s=s: (t - s) / phi(t), after, s)[0]
+            area = quad(lambda t: (t - s) / phi(t), after, s)[0]
             x = x + ((after - s) ** 2 / 2 + phi(after) * area) * bend
-        x = x + math.sqrt(after**2 - s**2 * r**2) * (noise().numpy() if after else 0)
-        seen, before = [*seen, d], [*before, s]
-        out.append(2 * x)
-    compare(ours(ERSDE(order), sigmas), out)
+        seen.append(d)
+        before.append(s)
+        return 2 * (x + math.sqrt(after**2 - s**2 * r**2) * noise())
+
+    assert_steps(ERSDE(order), (*karras(N), 0.0), step)
 
 
 def test_restart_is_xus_algorithm_1():
-    sigmas, noise, out = geometric(8, 10.0, 0.1), replayed(torch.float64), []
+    sigmas = geometric(8, 10.0, 0.1)
 
     def down(x: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
         for high, low in itertools.pairwise(levels):
@@ -181,15 +191,15 @@ def test_restart_is_xus_algorithm_1():
             x = x + (low - high) * (d + slope(x + (low - high) * d, low)) / 2
         return x
 
-    x = start(10).numpy()
-    for high, low in itertools.pairwise(sigmas):
+    def step(x, high, low, noise):
         x = down(x, (high, low))
         for at, top, n_steps, times in ((sigmas[7], 2.0, 3, 2), (sigmas[4], 4.0, 1, 1)):
             for _ in range(times if low == at else 0):
-                x = down(x + np.sqrt(top**2 - at**2) * noise().numpy(), karras(n_steps, top, at))
-        out.append(x)
-    sampler = Restart((Interval(0.2, 2.0, 3, 2), Interval(0.77, 4.0, 1, 1)))  # 0.77 is nearest to 1 in ln sigma
-    compare(ours(sampler, sigmas), out)
+                x = down(x + np.sqrt(top**2 - at**2) * noise(), karras(n_steps, top, at))
+        return x
+
+    # 0.77 is nearest to 1 in ln sigma
+    assert_steps(Restart((Interval(0.2, 2.0, 3, 2), Interval(0.77, 4.0, 1, 1))), sigmas, step)
 
 
 @pytest.mark.parametrize("beta_ks", [0.1, 0.5, 1.0])
@@ -207,7 +217,7 @@ def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float):
         out.append(x)
     sampler, fresh = KadkhodaieSimoncelli(beta_ks), replayed(torch.float64, (1, *SHAPE[1:]))
     run = checked_steps(GaussianDenoiser(std=0.0), sampler, (10.0, 0.1), first, fresh)
-    compare([x.clone() for x in run], out)
+    assert_same([x.clone() for x in run], out)
 
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
@@ -266,7 +276,7 @@ def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: f
         arguments = (evaluate(asked, hat), peer.timesteps[step], x)
         x = peer.step(*arguments, s_churn=s_churn, generator=generator, return_dict=False)[0]
         out.append(x)
-    compare(ours(EulerChurn(s_churn), sigmas, torch.float32), out)
+    assert_same(ours(EulerChurn(s_churn), sigmas, torch.float32), out)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -276,7 +286,7 @@ def test_euler_is_diffusers_ddim(diffusers: Any, eta: float):
     sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
     noise = replayed(torch.float64)
     out = of_vp(peer, sigmas, lambda: {"eta": eta, "variance_noise": noise() if eta else None}, torch.float64)
-    compare(ours(Euler(eta), sigmas), out)
+    assert_same(ours(Euler(eta), sigmas), out)
 
 
 @pytest.mark.parametrize("final", ["sigma_min", "zero"])
@@ -290,7 +300,7 @@ def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final
     peer.set_begin_index(0)
     sigmas, noise = tuple(peer.sigmas.double().tolist()), replayed(torch.float32)
     out = of_vp(peer, sigmas, lambda: {"variance_noise": noise() if sde else None}, torch.float32)
-    compare(ours(sampler, sigmas, torch.float32), out)
+    assert_same(ours(sampler, sigmas, torch.float32), out)
 
 
 @pytest.mark.parametrize("spacing, n_steps, keep", [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)])
@@ -300,7 +310,7 @@ def test_ddpm_schedules_are_diffusers(diffusers: Any, spacing: Any, n_steps: int
     peer.set_timesteps(N)
     assert spacing(n_steps, 1000)[:keep] == peer.timesteps.tolist()
     mine, theirs = ddpm(n_steps, spacing=spacing, data_std=1.0)[:keep], levels(peer.alphas_cumprod[peer.timesteps])
-    compare(mine, theirs, tolerance=5e-4)
+    assert_same(mine, theirs, tolerance=5e-4)
 
 
 # ---------------------------------------------------------------------------------------------------- smalldiffusion
@@ -321,4 +331,4 @@ def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float,
     schedule = torch.tensor(sigmas, dtype=torch.float64)
     run = smalldiffusion.samples(peer, schedule, gam, mu, xt=start(30), accelerator=SimpleNamespace(device="cpu"))
     theirs = [x.clone() for x in run]
-    compare(ours(Accelerated(gam, mu), sigmas), theirs)
+    assert_same(ours(Accelerated(gam, mu), sigmas), theirs)

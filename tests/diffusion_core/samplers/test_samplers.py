@@ -38,7 +38,7 @@ from diffusion_core.schedules import karras
 RATIO = SCHEDULE[1] / SCHEDULE[0]
 RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
 WITHIN = EulerInInterval(0.8, s_min=0.5, s_max=5.0)  # four of the schedule's levels: 3.16, 1.78, 1 and 0.56
-DETERMINISTIC: list[Sampler] = [
+DETERMINISTIC = [
     Euler(),
     EulerInInterval(1.0, s_min=11.0),
     EulerTwoPart(1.0, 0.0, split=SCHEDULE[0]),
@@ -54,7 +54,7 @@ DETERMINISTIC: list[Sampler] = [
     Restart(()),
     KadkhodaieSimoncelli(beta_ks=1.0),
 ]
-NOISY: list[Sampler] = [
+NOISY = [
     Euler(0.8),
     WITHIN,
     EulerTwoPart(0.3, 0.8, split=1.0, s_noise=0.9),
@@ -68,75 +68,77 @@ NOISY: list[Sampler] = [
     KadkhodaieSimoncelli(),
 ]
 ALL = list(dict.fromkeys([*DETERMINISTIC, *NOISY, *(make() for make in SAMPLERS.values())]))  # a new one is tested too
-by_name = pytest.mark.parametrize("sampler", ALL, ids=lambda sampler: sampler.name)
 
 
-@by_name
+def each(samplers: list[Sampler]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("sampler", samplers, ids=lambda sampler: sampler.name)
+
+
+def run(sampler: Sampler, schedule=SCHEDULE, noise=None, model=EXACT, x=None) -> list[Tensor]:
+    """x after each step, which is updated in place."""
+    return list(checked_steps(model, sampler, schedule, start() if x is None else x, noise or Noise()))
+
+
+@each(ALL)
 def test_counted_evaluations_are_planned(sampler: Sampler):
     """On data that is one point, where the estimate of Kadkhodaie & Simoncelli is exact as well."""
     calls = []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         assert sigma.shape == (len(x),) and sigma.dtype == x.dtype
         calls.append(sigma)
         return GaussianDenoiser(std=0.0)(x, sigma)
 
     x = torch.full((2, 1, 4, 4), SCHEDULE[0], dtype=torch.float64)
-    n_steps = len(list(checked_steps(model, sampler, SCHEDULE, x, Noise())))
+    n_steps = len(run(sampler, model=model, x=x))
     measured = sampler == KadkhodaieSimoncelli()  # 16 pixels of fresh noise have a size of their own
     assert len(calls) == pytest.approx(sampler.planned_nfe(SCHEDULE), abs=3 * measured)
     assert n_steps == len(SCHEDULE) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
 
 
-@pytest.mark.parametrize("sampler", [*DETERMINISTIC, AlphaBeta(1 - RATIO, 0.0)], ids=lambda sampler: sampler.name)
+@each([*DETERMINISTIC, AlphaBeta(1 - RATIO, 0.0)])
 def test_no_noise_is_drawn_without_need(sampler: Sampler):
-    *_, end = checked_steps(EXACT, sampler, SCHEDULE, start(), forbidden)
-    assert torch.isfinite(end).all()
+    assert torch.isfinite(run(sampler, noise=forbidden)[-1]).all()
 
 
-@pytest.mark.parametrize(
-    "sampler", [*NOISY, AlphaBeta(0.5, math.sqrt(RATIO**2 - 0.25))], ids=lambda sampler: sampler.name
-)
+@each([*NOISY, AlphaBeta(0.5, math.sqrt(RATIO**2 - 0.25))])
 def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler):
     noise = Noise()
-    end = list(checked_steps(EXACT, sampler, SCHEDULE, start(), noise))[-1].clone()
-    other = list(checked_steps(EXACT, sampler, SCHEDULE, start(), Noise(seed=1)))[-1]
-    assert not torch.allclose(end, other)
+    end = run(sampler, noise=noise)[-1]
+    assert not torch.allclose(end, run(sampler, noise=Noise(seed=1))[-1])
     expected = {RESTARTS: 3, WITHIN: 4}.get(sampler, len(SCHEDULE) - 1)
     assert noise.calls == expected or isinstance(sampler, KadkhodaieSimoncelli)
 
 
-@by_name
+@each(ALL)
 def test_x_is_updated_in_place(sampler: Sampler):
     x = start()
-    *states, last = checked_steps(EXACT, sampler, SCHEDULE, x, Noise())
+    *states, last = run(sampler, x=x)
     assert last is not x and torch.equal(last, x)  # later changes of x do not count
     assert all(y is x for y in states) or not sampler.follows_schedule
 
 
-@by_name
+@each(ALL)
 def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler):
     out = torch.empty(2, 1, 4, 4, dtype=torch.float64)
     models = (EXACT, lambda x, sigma: out.copy_(EXACT(x, sigma)))
-    (*_, fresh), (*_, reused) = (checked_steps(model, sampler, SCHEDULE, start(), Noise()) for model in models)
+    fresh, reused = (run(sampler, model=model)[-1] for model in models)
     assert torch.equal(fresh, reused)
     assert CheckedModel(models[1])(start(), 1.0) is not out  # a sampler of one's own may keep it
 
 
-@pytest.mark.parametrize(
-    "sampler", [each for each in ALL if not isinstance(each, KadkhodaieSimoncelli)], ids=lambda sampler: sampler.name
-)
+@each([sampler for sampler in ALL if sampler.follows_schedule])
 def test_schedules_may_end_at_zero(sampler: Sampler):
     """A step to 0 lands on the denoised image and draws no noise; Heun takes it as an Euler step."""
     sigmas = []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         sigmas.append(sigma[0].item())
         return EXACT(x, sigma)
 
-    *_, end = checked_steps(model, sampler, (*SCHEDULE, 0.0), start(), Noise())
-    assert torch.isfinite(end).all() and min(sigmas) > 0
-    assert len(sigmas) == sampler.planned_nfe((*SCHEDULE, 0.0))
+    to_zero = (*SCHEDULE, 0.0)
+    assert torch.isfinite(run(sampler, to_zero, model=model)[-1]).all() and min(sigmas) > 0
+    assert len(sigmas) == sampler.planned_nfe(to_zero)
 
 
 def test_names_tell_samplers_apart_and_values_are_hashable():
@@ -148,7 +150,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable():
     "make, message",
     [
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
-        (lambda: list(checked_steps(EXACT, Euler(3.0), SCHEDULE, start(), Noise())), "eta=3.0: at sigma'/sigma"),
+        (lambda: run(Euler(3.0)), "eta=3.0: at sigma'/sigma"),
         (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0"),
         (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: it must be between 0 and 1.0"),
         (lambda: DPMpp2MSDE(-1.0), "eta=-1.0"),
@@ -184,9 +186,7 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str):
 def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_steps: int | None):
     schedule, x, nothing = karras(8), start(), lambda x, sigma: torch.zeros_like(x)
     if n_steps is not None:
-        assert (
-            sampler.planned_nfe(schedule) == n_steps == len(list(checked_steps(EXACT, sampler, schedule, x, Noise())))
-        )
+        assert sampler.planned_nfe(schedule) == n_steps == len(run(sampler, schedule))
         return
     for refused in (lambda: sampler.planned_nfe(schedule), lambda: list(sampler.run(nothing, x, schedule, Noise()))):
         with pytest.raises(ValueError, match=r"eta=1\.15: at sigma'/sigma = .* it must be between 0 and"):
@@ -194,12 +194,10 @@ def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_step
 
 
 def test_noise_within_bounds_is_eulers_there_and_none_elsewhere():
-    *_, inside = checked_steps(
-        EXACT, EulerInInterval(0.8, s_min=SCHEDULE[5], s_max=SCHEDULE[2]), SCHEDULE, start(), Noise()
-    )
+    inside = run(EulerInInterval(0.8, s_min=SCHEDULE[5], s_max=SCHEDULE[2]))[-1]
     x, noise = start(), Noise()
     for eta, part in ((0.0, SCHEDULE[:3]), (0.8, SCHEDULE[2:7]), (0.0, SCHEDULE[6:])):
-        *_, x = checked_steps(EXACT, Euler(eta), part, x, noise)
+        x = run(Euler(eta), part, noise, x=x)[-1]
     assert torch.equal(inside, x)
 
 
@@ -208,7 +206,7 @@ def test_kadkhodaie_simoncelli_treats_each_sample_by_itself():
     together = start(3) * torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(-1, 1, 1, 1)
     alone = together[:1].clone()
     sampler = KadkhodaieSimoncelli(beta_ks=1.0)
-    n_together, n_alone = (len(list(checked_steps(point, sampler, SCHEDULE, x, forbidden))) for x in (together, alone))
+    n_together, n_alone = (len(run(sampler, noise=forbidden, model=point, x=x)) for x in (together, alone))
     assert n_alone < n_together, "the batch goes on for its noisiest sample"
     assert_close(together[:1], alone, rtol=1e-12, atol=0)
 
@@ -217,7 +215,7 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at():
     """The next level is (1 - beta_ks alpha_t) of what was measured, each sample's own, until that sample stops."""
     levels, sizes = [], []
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
+    def model(x, sigma):
         eps = GaussianDenoiser(std=0.05)(x, sigma)
         levels.append(sigma.clone())
         sizes.append(eps.square().mean(dim=(1, 2, 3)).sqrt())
@@ -225,7 +223,7 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at():
 
     sampler, x = KadkhodaieSimoncelli(alpha_0=0.05), start(2)
     x *= torch.tensor([1e-3, 2.0]).view(2, 1, 1, 1)  # the second is noisier than it is said to be
-    list(checked_steps(model, sampler, SCHEDULE, x, Noise()))
+    run(sampler, model=model, x=x)
     for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
         alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
         aimed_at = torch.where(before * size > SCHEDULE[-1], (1 - 0.5 * alpha) * before * size, before)
@@ -279,12 +277,12 @@ def euler(down: float) -> Euler:
 def test_churn_is_euler_with_reinjection_half_a_step_later():
     """From raised level to raised level (Karras et al. 2022, arXiv 2206.00364, Algorithm 2); the last adds none."""
     churn, noise = EulerChurn(s_churn=2.0), Noise()
-    *_, ours = checked_steps(EXACT, churn, SCHEDULE, start(), Noise())
+    ours = run(churn)[-1]
     gain = churn.gain(len(SCHEDULE) - 1)
     raised = tuple(gain * sigma for sigma in SCHEDULE[:-1])
     x = start() + math.sqrt(raised[0] ** 2 - SCHEDULE[0] ** 2) * noise()
     for sampler, levels in ((euler(RATIO / gain), raised), (Euler(), (raised[-1], SCHEDULE[-1]))):
-        *_, x = checked_steps(EXACT, sampler, levels, x, noise)
+        x = run(sampler, levels, noise, x=x)[-1]
     assert_close(ours, x, rtol=1e-10, atol=1e-12)
     assert noise.calls == len(SCHEDULE) - 1
 
@@ -292,5 +290,5 @@ def test_churn_is_euler_with_reinjection_half_a_step_later():
 def test_kadkhodaie_simoncelli_stops_at_its_cap():
     """A model that reports ever more noise would never stop by itself."""
     sampler = KadkhodaieSimoncelli(max_steps=7)
-    assert len(list(checked_steps(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, SCHEDULE, start(), Noise()))) == 7
+    assert len(run(sampler, model=lambda x, sigma: 1.5 * torch.ones_like(x))) == 7
     assert sampler.planned_nfe(SCHEDULE) == 7

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
 import diffusion_core
@@ -18,8 +17,12 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise, block_seed
 from diffusion_core.schedules import alpha_beta_schedule, geometric
 
-CPU = torch.device("cpu")
 EXACT = GaussianDenoiser()
+SEVEN = partial(sample, EXACT, geometric(5), Euler(1.0), n_samples=7, shape=(1, 4, 4), batch_size=3)
+
+
+def noise_of(n: int, size: int = 8, seed: int = 0) -> BlockNoise:
+    return BlockNoise(seed, range(n), (1, size, size), torch.device("cpu"))
 
 
 def recording(sizes: list[int]) -> Model:
@@ -28,8 +31,8 @@ def recording(sizes: list[int]) -> Model:
 
 
 def test_equals_the_original_loop():
-    noise = BlockNoise(5, range(4), (1, 8, 8), CPU)
-    x, sigma = noise().clone() * 30.0, 30.0
+    noise = noise_of(4, seed=5)
+    x, sigma = noise() * 30.0, 30.0
     while sigma > 0.03:
         eps = EXACT(x, torch.full((4,), sigma))
         x = x - 0.1 * sigma * eps + 0.3 * sigma * noise()
@@ -39,7 +42,7 @@ def test_equals_the_original_loop():
 
 
 def test_beta_zero_is_euler_on_the_ode_bit_for_bit():
-    x = BlockNoise(0, range(8), (1, 8, 8), CPU)().clone() * 30.0
+    x = noise_of(8)() * 30.0
     for sigma, sigma_next in pairwise(alpha_beta_schedule(0.1, 0.0)):
         x = torch.add(x, EXACT(x, torch.full((8,), sigma)), alpha=sigma_next - sigma)
     assert torch.equal(generate_samples(EXACT, beta=0.0, n_samples=8, shape=(1, 8, 8)), x)
@@ -56,13 +59,12 @@ def test_a_sample_does_not_depend_on_its_batch(batch_size: int):
 
 
 def test_sampling_begins_with_noise_that_is_given():
-    draw = partial(sample, EXACT, sigmas := geometric(5), Euler(1.0), n_samples=7, shape=(1, 4, 4), batch_size=3)
-    x = sigmas[0] * BlockNoise(0, range(7), (1, 4, 4), CPU)()
+    x = geometric(5)[0] * noise_of(7, 4)()
     kept = x.clone()
-    assert torch.equal(draw(x=x), draw()) and torch.equal(x, kept)
-    assert not torch.equal(draw(x=-x), draw())
+    assert torch.equal(SEVEN(x=x), SEVEN()) and torch.equal(x, kept)
+    assert not torch.equal(SEVEN(x=-x), SEVEN())
     with pytest.raises(ValueError, match=r"x: its shape is \(7, 1, 4\), but must be \(7, 1, 4, 4\)"):
-        draw(x=x[..., 0])
+        SEVEN(x=x[..., 0])
 
 
 def test_the_packages_list_what_they_export():
@@ -70,18 +72,17 @@ def test_the_packages_list_what_they_export():
 
 
 def test_watch_sees_the_way_of_the_first_batch():
-    seen: list[tuple[int, Tensor]] = []
-    draw = partial(sample, EXACT, geometric(5), Euler(1.0), n_samples=7, shape=(1, 4, 4), batch_size=3)
-    whole = draw(trajectory=True)
-    draw(watch=lambda step, x: seen.append((step, x.clone())))
+    seen = []
+    whole = SEVEN(trajectory=True)
+    SEVEN(watch=lambda step, x: seen.append((step, x.clone())))
     assert [step for step, _ in seen] == list(range(6))
     assert torch.equal(torch.stack([x for _, x in seen]), whole[:, :3])
 
 
 def test_noise_depends_on_seed_sample_and_step():
-    noise = BlockNoise(0, range(2 * BLOCK), (1, 4, 4), CPU)
+    noise = noise_of(2 * BLOCK, 4)
     first, second = noise().clone(), noise().clone()
-    other = BlockNoise(1, range(2 * BLOCK), (1, 4, 4), CPU)()
+    other = noise_of(2 * BLOCK, 4, seed=1)()
     draws = [first[:BLOCK], first[BLOCK:], second[:BLOCK], other[:BLOCK]]
     for i, left in enumerate(draws):
         for right in draws[i + 1 :]:
@@ -91,7 +92,7 @@ def test_noise_depends_on_seed_sample_and_step():
 
 
 def test_batches_are_one_block_a_thread_unless_told():
-    sizes: list[int] = []
+    sizes = []
     n = 64 * torch.get_num_threads() + 3
     sample(recording(sizes), geometric(1), Euler(), n_samples=n, shape=(1, 4, 4), device="cpu")
     assert sizes == [n - 3, 3]
@@ -118,7 +119,7 @@ def test_trajectory_ends_in_the_samples(sampler: Sampler):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("level, step", [(24.3, 2), (0.0286501, 66)], ids=["on the way", "final denoising"])
 def test_nan_names_step_and_sigma(bad: float, level: float, step: int):
-    def broken(x: Tensor, sigma: Tensor) -> Tensor:
+    def broken(x, sigma):
         eps = EXACT(x, sigma)
         which = torch.arange(1, 2) if math.isnan(bad) else torch.arange(2)  # one image of two, or both
         return eps.index_fill(0, which, bad) if sigma[0] < 1.001 * level else eps
@@ -155,4 +156,4 @@ def test_bad_arguments_are_named(arguments: dict[str, float], message: str):
 
 def test_samples_of_high_noise_are_as_they_are():
     x = sample(lambda x, _: torch.zeros_like(x), (30.0, 20.0), Euler(0.0), shape=(1, 8, 8))
-    assert torch.equal(x, 30 * BlockNoise(0, range(64), (1, 8, 8), CPU)())
+    assert torch.equal(x, 30 * noise_of(64)())

@@ -42,7 +42,7 @@ ORDERS = [*((sampler, sampler.order) for sampler in CONVERGES), (Accelerated(1.5
 ROWS = [pytest.param(*row, marks=[pytest.mark.slow] * (type(row[0]) not in (Euler, Heun))) for row in ORDERS]
 DDIM = partial(planted.ancestral, eta=0.0)
 DDPM = planted.ancestral
-QUICK: dict[str, Any] = {"data": COARSE, "budgets": FEW}
+QUICK = {"data": COARSE, "budgets": FEW}
 
 
 @pytest.mark.parametrize("sampler, order", ROWS, ids=lambda value: getattr(value, "name", value))
@@ -56,18 +56,18 @@ def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int):
 def test_a_restart_does_not_converge_to_the_data():
     """Its three steps stay three steps."""
     verdict = check(wrappers.ours(Restart((Interval(0.12, 0.6, 3, 2),))), budgets=FEW)
-    assert verdict.kind == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(1.03, abs=0.01)
+    assert verdict.outcome == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(1.03, abs=0.01)
 
 
 def test_a_schedule_that_ends_above_zero_leaves_its_noise():
     from diffusion_core.schedules import karras
 
     verdict = check(wrappers.ours(Euler(), lambda n: karras(n, 160.0, 0.03)), budgets=FEW)
-    assert verdict.kind == "noise left over" and verdict.left_over == pytest.approx(0.03, rel=0.05)
+    assert verdict.outcome == "noise left over" and verdict.left_over == pytest.approx(0.03, rel=0.05)
 
 
-SECOND: dict[str, Any] = {"order": 2, "budgets": MANY}
-BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
+SECOND = {"order": 2, "budgets": MANY}
+BUGS = [
     ("noise without compensation of the drift", DDPM, {}, "wrong limit"),
     ("up and down exchanged", DDPM, {}, "wrong limit"),
     ("variance for standard deviation", DDPM, {}, "wrong limit"),
@@ -88,13 +88,13 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug, sampler, options, kind", BUGS)
-def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, kind: str):
+@pytest.mark.parametrize("bug, sampler, options, outcome", BUGS)
+def test_planted_bugs_are_found(bug: str, sampler: Callable[..., Tensor], options: Any, outcome: str):
     verdict = check(partial(sampler, bug=bug), **QUICK | options)
-    assert verdict.kind == kind, verdict.sentence
+    assert verdict.outcome == outcome, verdict.sentence
 
 
-SENTENCES: dict[str, tuple[Callable[..., Tensor], dict[str, Any], str]] = {
+SENTENCES = {
     "a stride that leaves out times": (planted.ddim_by_stride, {"budgets": (50, 100, 200, 250, 400, 500)},
                                        "irregular in the number of steps: .*with 400 steps"),
     "a reference that breaks down": (
@@ -132,7 +132,7 @@ def test_impulses_give_the_closed_form(eta: float):
 
 
 ONE = torch.Generator()
-DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+DRAWS = {
     "randn": lambda x: torch.randn(x.shape, dtype=x.dtype),
     "several at once": lambda x: torch.randn(2, *x.shape, dtype=x.dtype).sum(0) / 2**0.5,
     "randn_like": torch.randn_like,
@@ -146,18 +146,18 @@ DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("kind", DRAWS)
-def test_every_normal_draw_is_an_impulse(kind: str):
-    def walk(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
-        return 0.5 + 2 * noise + sum(step * DRAWS[kind](noise) for step in range(n_steps))
+@pytest.mark.parametrize("name", DRAWS)
+def test_every_normal_draw_is_an_impulse(name: str):
+    def walk(denoiser, n_steps, noise):
+        return 0.5 + 2 * noise + sum(step * DRAWS[name](noise) for step in range(n_steps))
 
     law, n_draws = by_impulses(walk, GAUSSIAN, 4, 9)
-    assert n_draws == (9 if kind == "several at once" else 5)
+    assert n_draws == (9 if name == "several at once" else 5)
     assert_allclose(law.mean, 0.5)
     assert_allclose(law.std, math.sqrt(4 + 1 + 4 + 9))
 
 
-def clipped(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+def clipped(denoiser, n_steps, noise):
     return DDIM(denoiser, n_steps, noise).clamp(-1, 1)
 
 
@@ -177,17 +177,17 @@ def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch
     sampler, reason = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
     assert verdict.method.startswith("Monte Carlo, because ") and reason in verdict.method
-    assert verdict.kind == "wrong limit"
+    assert verdict.outcome == "wrong limit"
 
 
 @pytest.mark.slow
 def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdict():
-    def slow(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    def slow(denoiser, n_steps, noise):
         x = DDIM(denoiser, n_steps, noise) * (1 + n_steps**-0.6)
         return x.clamp(-1, 1) if n_steps > 500 else x
 
     verdict = check(slow, data=COARSE)
-    assert verdict.kind == "not decided" and verdict.method == "impulses" and verdict.moments[-1].n_steps == 500
+    assert verdict.outcome == "not decided" and verdict.method == "impulses" and verdict.moments[-1].n_steps == 500
 
 
 @pytest.mark.parametrize("a", [1.0, 0.6, 0.0])
@@ -230,7 +230,7 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    "name, options, kind",
+    "name, options, outcome",
     [
         ("DDIMScheduler", {"clip_sample": False, "prediction_type": "v_prediction"}, "right"),
         (
@@ -244,15 +244,15 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
         ("EulerDiscreteScheduler", STABLE_VIDEO, "right"),
     ],
 )
-def test_schedulers_of_diffusers(name: str, options: Any, kind: str):
+def test_schedulers_of_diffusers(name: str, options: Any, outcome: str):
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     sampler = wrappers.diffusers(name, **options)
     verdict = check(sampler, budgets=(50, 100, 200))
     assert takes_generator(sampler)
-    assert verdict.kind == kind, verdict.sentence
+    assert verdict.outcome == outcome, verdict.sentence
 
 
-REFUSED: dict[str, Callable[[], object]] = {
+REFUSED = {
     r"sampler: it returned shape \(1, 1, 1, 5\) with n_steps=28": lambda: check(lambda d, n, z: z[:1], budgets=FEW),
     "sampler: it returned NoneType with n_steps=28": lambda: check(lambda d, n, z: None, budgets=FEW),
     r"^reference: it returned shape \(1, 1, 1, 5\) with n_steps=28":

@@ -59,23 +59,20 @@ def test_the_sentence_says_where_and_what():
 
 
 @pytest.mark.parametrize(
-    "pipeline, message",
+    "answer, message",
     [
-        (lambda network, n, noise, scale, prompt, negative: [], "it returned list; it must ask the network"),
-        (lambda network, n, noise, scale, prompt, negative: noise, "it must ask the network, and return samples"),
-        (lambda N, n, noise, scale, prompt, negative: N(noise[:, :2], 1.0, prompt).repeat(1, 2, 1, 1), "1024 values"),
-        (lambda N, n, noise, scale, prompt, negative: N(noise / 0, 1.0, prompt), "finite inputs"),
-        (
-            lambda N, n, noise, scale, prompt, negative: N(torch.randn(noise.shape), 1.0, prompt),
-            "multiple of the noise",
-        ),
-        (
-            lambda N, n, noise, scale, prompt, negative: N(noise, torch.ones(2), prompt),
-            "2 levels, or scales, for 3 rows",
-        ),
+        (lambda network, x, prompt: [], "it returned list; it must ask the network"),
+        (lambda network, x, prompt: x, "it must ask the network, and return samples"),
+        (lambda network, x, prompt: network(x[:, :2], 1.0, prompt).repeat(1, 2, 1, 1), "1024 values"),
+        (lambda network, x, prompt: network(x / 0, 1.0, prompt), "finite inputs"),
+        (lambda network, x, prompt: network(torch.randn(x.shape), 1.0, prompt), "multiple of the noise"),
+        (lambda network, x, prompt: network(x, torch.ones(2), prompt), "2 levels, or scales, for 3 rows"),
     ],
 )
-def test_what_cannot_be_checked_is_refused(pipeline, message: str):
+def test_what_cannot_be_checked_is_refused(answer, message: str):
+    def pipeline(network, n_steps, noise, scale, prompt, negative):
+        return answer(network, noise, prompt)
+
     with pytest.raises(ValueError, match=message):
         check_guidance(pipeline)
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any
@@ -11,20 +10,19 @@ import numpy as np
 import planted
 import pytest
 import torch
-from torch import Tensor
 
 from diffusion_core.samplers import Euler
-from experiments.conformance import Oracle, check, wrappers
+from experiments.conformance import check, wrappers
 from experiments.conformance.convergence import RANDOM, _outlier, find_verdict
 from experiments.conformance.impulses import SampleMoments
 from experiments.conformance.independence import MANY, NOTES, find_dependence, takes_generator
 from experiments.conformance.oracle import GAUSSIAN
 
 FEW = (25, 50, 100)
-ddim: Callable[[Oracle, int, Tensor], Tensor] = partial(planted.ancestral, eta=0.0)
+ddim = partial(planted.ancestral, eta=0.0)
 
 
-def ddpm(d: Oracle, n: int, z: Tensor, generator: Any = None, draw: Any = None) -> Tensor:
+def ddpm(d, n, z, generator=None, draw=None):
     return planted.ancestral(d, n, z, draw=draw or partial(torch.randn, z.shape, generator=generator, dtype=z.dtype))
 
 
@@ -32,17 +30,17 @@ def own(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def antithetic(d: Oracle, n: int, z: Tensor) -> Tensor:
+def antithetic(d, n, z):
     half = z[: (len(z) + 1) // 2]
     return ddim(d, n, torch.cat([half, -half])[: len(z)])
 
 
-def scaled(d: Oracle, n: int, z: Tensor) -> Tensor:
+def scaled(d, n, z):
     x = 1.5 * ddim(d, n, z)  # too wide, which the next line hides
     return (x - x.mean(0)) / x.std(0) * d.true_stds + 0.5
 
 
-def each_of_list(d: Oracle, n: int, z: Tensor, generator: Any = None) -> Tensor:
+def each_of_list(d, n, z, generator=None):
     if not isinstance(generator, list):
         return ddpm(d, n, z, generator)
     return ddpm(d, n, z, draw=lambda: torch.cat([torch.randn(z[:1].shape, generator=one) for one in generator]))
@@ -54,7 +52,7 @@ def wrong_from(call: int) -> Any:
 
 
 NUMPY = np.random.default_rng(1)
-FAULTS: dict[str, tuple[Any, str, str]] = {
+FAULTS = {
     "standardised over the batch": (lambda d, n, z: ddim(d, n, (z - z.mean(0)) / z.std(0)), "depends on its batch",
                                     "batch of 3 and in one of 500"),
     "antithetic pairs": (antithetic, "depends on its batch", "batch of 3 and in one of 500"),
@@ -86,18 +84,18 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
-    sampler, kind, words = FAULTS[name]
+    sampler, outcome, words = FAULTS[name]
     verdict = check(sampler, budgets=FEW)
-    assert verdict.kind == kind and verdict.sentence.startswith(f"{kind}: ") and words in verdict.sentence
+    assert verdict.outcome == outcome and verdict.sentence.startswith(f"{outcome}: ") and words in verdict.sentence
 
 
-def uniform(d: Oracle, n: int, z: Tensor, generator: Any = None) -> Tensor:
+def uniform(d, n, z, generator=None):
     """Noise of mean 0 and variance 1 that is not normal."""
     draw = partial(torch.rand, z.shape, generator=generator, dtype=z.dtype)
     return ddpm(d, n, z, draw=lambda: math.sqrt(12) * (draw() - 0.5))
 
 
-RIGHT: dict[str, Any] = {
+RIGHT = {
     "DDPM": ddpm, "a list of generators": each_of_list, "no generator": lambda d, n, z: ddpm(d, n, z),
     "uniform noise": uniform, "noise drawn again": lambda d, n, z: ddim(d, n, z) + sum(
         sign * torch.randn(z.shape, generator=own(3)) for sign in (1, -1)),
@@ -114,7 +112,7 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str):
     assert takes_generator(sampler) == (name not in ("no generator", "noise drawn again"))
     with torch.random.fork_rng(devices=[]):
         faults = find_dependence(partial(sampler, GAUSSIAN, 8), noise, takes_generator(sampler))
-        assert {kind for kind, _ in faults} <= {*NOTES}
+        assert {outcome for outcome, _ in faults} <= {*NOTES}
     if name in ("DDPM", "noise drawn again"):
         verdict = check(sampler, budgets=None if name == "DDPM" else FEW)
         assert verdict.right and verdict.method == "impulses", "noise that is drawn again is one impulse"
@@ -124,7 +122,7 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str):
 @pytest.mark.parametrize("wrong", [4, 20, RANDOM[-1]])
 def test_one_wrong_number_of_steps_is_found(wrong: int):
     verdict = check(lambda d, n, z: ddim(d, n, z) * (1.2 if n == wrong else 1))
-    assert verdict.kind == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
+    assert verdict.outcome == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
     assert wrong in [law.n_steps for law in verdict.moments]
 
 
@@ -134,7 +132,7 @@ def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out():
     assert _outlier(errors) is None
     assert _outlier(errors | {15: errors[15] + 0.7}) == (15, pytest.approx(0.56))
 
-    def no_three(d: Oracle, n: int, z: Tensor) -> Tensor:
+    def no_three(d, n, z):
         return ddim(d, n, z) * (math.nan if n == 3 else 1 // (n > 4) if n < 5 else 1)  # 4 raises
 
     assert check(no_three).right
@@ -175,10 +173,10 @@ def test_the_verdict_on_ratios_by_number_of_steps(ratios: tuple[float, ...], exa
 def test_noise_that_falls_with_the_steps_is_asked_for_1000_steps():
     """As DDPM's larger variance on trailing steps of diffusers, which leaves none with 1,000."""
 
-    def fixed_large(d: Oracle, n: int, z: Tensor, least: float = 0.0) -> Tensor:
+    def fixed_large(d, n, z, least=0.0):
         left = {250: 0.0213, 500: 0.015, 1000: 0.0}.get(n, 0.0357 * (125 / n) ** 0.73)
         return ddim(d, n, z) + max(left, least) * torch.randn_like(z)
 
     verdict = check(fixed_large)
-    assert verdict.moments[-1].n_steps == 1000 and verdict.kind != "noise left over", verdict.sentence
-    assert check(partial(fixed_large, least=0.02)).kind == "noise left over"
+    assert verdict.moments[-1].n_steps == 1000 and verdict.outcome != "noise left over", verdict.sentence
+    assert check(partial(fixed_large, least=0.02)).outcome == "noise left over"

@@ -23,6 +23,10 @@ def even(n: int, last: float | None = None) -> np.ndarray:
     return np.linspace(1, last or 1 / n, n)
 
 
+def flow(shift: float, n: int = N, last: float | None = None) -> np.ndarray:
+    return shift_times(even(n, last), shift)
+
+
 def leading(n: int, later: int = 0) -> np.ndarray:
     return (np.arange(n) * (1000 // n))[::-1] + later
 
@@ -38,27 +42,27 @@ def printed(folder: Path, values: object, expect: str = "", digits: int = 17, st
     return read_list(file, LevelsOptions(("list.txt",), expect=expect, steps=steps))
 
 
-SHIFT3 = shift_times(even(N), 3)
+SHIFT3 = flow(3)
 WRONG_LISTS = {
     "shift 3 twice": ([*shift_times(SHIFT3, 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
     "shift 3 twice, to 1/1000": (
-        [*shift_times(shift_times(even(N, 0.001), 3), 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
+        [*shift_times(flow(3, last=0.001), 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
     "shift 3 twice at its end": (
-        [*shift_times(even(N, float(shift_times(0.001, 3))), 3), 0], "", "shift 3 is applied twice at its end"),
+        [*flow(3, last=float(shift_times(0.001, 3))), 0], "", "shift 3 is applied twice at its end"),
     "shift 12 twice at its end": (
-        [*shift_times(even(8, float(shift_times(0.001, 12))), 12), 0], "", "twice at its end (last t 0.126"),
+        [*flow(12, 8, float(shift_times(0.001, 12))), 0], "", "twice at its end (last t 0.126"),
     "shift forgotten": ([*even(N), 0], "flow(shift=3)", "shift 3 is missing"),
-    "another shift": ([*shift_times(even(N), 5), 0], "flow(shift=3)", "shift is 5, not 3"),
-    "a shift almost right": ([*shift_times(even(N), 3.01), 0], "flow(shift=3)", "shift is 3.01, not 3"),
+    "another shift": ([*flow(5), 0], "flow(shift=3)", "shift is 5, not 3"),
+    "a shift almost right": ([*flow(3.01), 0], "flow(shift=3)", "shift is 3.01, not 3"),
     "last step twice as long": ([*shift_times(np.linspace(1, 0, N + 2)[:-2], 3), 0], "", "one step too few"),
-    "whole times": ([*np.floor(1000 * shift_times(even(N), 3.0)), 0], "", "to whole ones"),
+    "whole times": ([*np.floor(1000 * flow(3.0)), 0], "", "to whole ones"),
     "reversed": ([0, *SHIFT3[::-1]], "", "runs backwards"),
     "0 behind a rising list": ([*SHIFT3[::-1], 0], "", "runs backwards"),
     "0 missing": (SHIFT3, "", "no 0 follows"),
     "0 twice": ([*SHIFT3, 0, 0], "", "0 is there 2 times"),
     "ddim backwards": ([0, *np.exp(LINEAR[leading(8)])[::-1]], "", "runs backwards"),
     "karras without 0": (karras(9, 80, 0.002), "", "no 0 follows"),
-    "another end than expected": ([*shift_times(even(N, 0.001), 3), 0], "flow(shift=3, end=1/n)", "not flow(shift=3"),
+    "another end than expected": ([*flow(3, last=0.001), 0], "flow(shift=3, end=1/n)", "not flow(shift=3"),
     "another rho than expected": ([*karras(N, 80, 0.002, rho=6.9), 0], "karras(rho=7)", "not karras(rho=7)"),
     "few levels": ([*karras(3, 70, 0.03, rho=7), 0], "", "4 levels fit too many forms; ask for more steps"),
 }  # fmt: skip
@@ -74,8 +78,8 @@ def test_a_fault_of_a_list_is_named(case: str, tmp_path: Path):
 
 FLOW, DDIM = "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"
 WRONG_LOOPS = {  # over a scheduler whose config says something else
-    "one step too few": (logit(shift_times(even(7), 3)), FLOW, {"shift": 3.0}, "one step too few"),
-    "one step too many": (logit(shift_times(even(9), 3)), FLOW, {"shift": 3.0}, "one step too many"),
+    "one step too few": (logit(flow(3, 7)), FLOW, {"shift": 3.0}, "one step too few"),
+    "one step too many": (logit(flow(3, 9)), FLOW, {"shift": 3.0}, "one step too many"),
     "mu is missing": (logit(even(8)), FLOW, {"use_dynamic_shifting": True}, "mu is missing"),
     "other betas": (SCALED[leading(8)], DDIM, {}, "its betas are scaled_linear, where its config has linear"),
     "the first level is missing": (LINEAR[leading(8)[1:]], DDIM, {}, "the first level is missing: one step too few"),
@@ -120,9 +124,7 @@ def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str):
     sampler = wrappers.diffusers(case.partition(",")[0], **options)
     for n_steps in (8, 28, 50):
         levels = find_levels(sampler, n_steps)
-        assert levels.right and any(known_schedules.fits_spelling(name, expect) for name in levels.names), (
-            levels.sentence
-        )
+        assert levels.right and known_schedules.find_meant(levels.names, expect), levels.sentence
 
 
 @pytest.mark.parametrize(
@@ -135,10 +137,10 @@ def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str):
 )
 def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words: str):
     pytest.importorskip("diffusers")
-    levels = find_levels(wrappers.diffusers(name, **options), 28)
-    assert words in levels.sentence
+    sampler = wrappers.diffusers(name, **options)
+    assert words in find_levels(sampler, 28).sentence
     with pytest.raises(AssertionError, match=r"off at step|applied twice"):
-        assert_levels(wrappers.diffusers(name, **options), "", 28)
+        assert_levels(sampler, "", 28)
 
 
 @pytest.mark.parametrize("at", [3, 14, 27])

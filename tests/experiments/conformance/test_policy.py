@@ -9,11 +9,13 @@ import torch
 from policy_bugs import BUGS, drawn, log_prob
 
 from bench import published_policies
+from bench.published_policies import cps, dance_grpo, density, finish, flow_grpo, shifted, stable_diffusion, window
 from experiments.conformance.policy import CHECKS, assert_policy, check_policy
 from experiments.conformance.policy.steps import uniform
 
 RIGHT = "flow_grpo reverse_sde dance_grpo sit_linear sit_sine precise dance_frozen ddim window".split()
 SLOW = pytest.mark.slow
+check_step = partial(check_policy, convergence=False)
 DOCS = Path(__file__).parents[3] / "docs"
 LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
 
@@ -62,38 +64,38 @@ def test_in_a_test_suite_the_sentence_is_the_message():
     step, expected, options = BUGS["variance in place of std"]
     with pytest.raises(AssertionError, match=f"{expected}: its std is 0.158 times that of the noise drawn. It is the"):
         assert_policy(step, **options)
-    assert_policy(published_policies.window, convergence=False)
+    assert_policy(window, convergence=False)
 
 
 @pytest.mark.parametrize(
-    "name, levels, kind",
+    "name, levels, outcome",
     [
         ("unirl", uniform, "right"),
         ("flow_grpo_sde", uniform, "reported std"),
         ("flow_grpo_cps", uniform, "log_prob: not divided by the variance"),
         ("sglang_no_const", uniform, "log_prob: not divided by the variance"),
-        ("dance_grpo_flux", published_policies.shifted, "log_prob: normaliser"),
-        ("ddpo", published_policies.stable_diffusion, "replay in bfloat16"),
-        ("ddpo(half=True)", published_policies.stable_diffusion, "computed in bfloat16"),
+        ("dance_grpo_flux", shifted, "log_prob: normaliser"),
+        ("ddpo", stable_diffusion, "replay in bfloat16"),
+        ("ddpo(half=True)", stable_diffusion, "computed in bfloat16"),
     ],
 )
-def test_what_trainers_run_gets_its_own_verdict(name, levels, kind):
+def test_what_trainers_run_gets_its_own_verdict(name, levels, outcome):
     step = getattr(published_policies, name.partition("(")[0])
-    verdict = check_policy(partial(step, half=True) if "half" in name else step, levels=levels, convergence=False)
-    assert verdict.kind == kind, verdict.sentence
+    verdict = check_step(partial(step, half=True) if "half" in name else step, levels=levels)
+    assert verdict.outcome == outcome, verdict.sentence
 
 
 @SLOW
 def test_the_law_is_that_of_the_paper():
-    flow, cps = (check_policy(getattr(published_policies, name), accept="limit") for name in ("flow_grpo", "cps"))
+    flow, kept = (check_policy(step, accept="limit") for step in (flow_grpo, cps))
     assert flow.right
     assert "it samples the data" in flow.sentence
     low, high = flow.ratios[10]
     assert 0.9 < low < high < 1
-    assert cps.right and cps.outcome("law") == "accepted"
-    worst = max(cps.convergence.ratios[:4], key=lambda ratio: abs(ratio - 1))
+    assert kept.right and kept.outcome_of("law") == "accepted"
+    worst = max(kept.convergence.ratios[:4], key=lambda ratio: abs(ratio - 1))
     assert worst == pytest.approx(0.9239, abs=0.002)  # cos(pi / 8)
-    assert cps.last_noise[10] == 0
+    assert kept.last_noise[10] == 0
 
 
 @pytest.mark.parametrize(
@@ -109,20 +111,19 @@ def test_what_is_accepted_is_no_error_but_said(bug, accept):
 
 @pytest.mark.parametrize(
     "step",
-    [log_prob(published_policies.cps, published_policies.density),
-     log_prob(published_policies.window, published_policies.density)],
+    [log_prob(density, step) for step in (cps, window)],
     ids=["last step", "window"],
-)  # fmt: skip
+)
 def test_a_log_prob_of_no_noise_is_a_note_and_the_other_checks_run(step):
-    verdict = check_policy(step, noise="noise_level", convergence=False)
-    assert verdict.right and verdict.outcome("ends") == "note", verdict.sentence
+    verdict = check_step(step, noise="noise_level")
+    assert verdict.right and verdict.outcome_of("ends") == "note", verdict.sentence
     assert set(verdict.checked) == set(CHECKS) - {"law"}
 
 
 @SLOW
 def test_noise_is_blamed_where_the_std_says_so():
     """Where the mean is wrong, the cause is the drift: CAUSES."""
-    verdict = check_policy(drawn(lambda m, s, x, g: m + 1.2 * s * torch.randn(x.shape, generator=g)))
+    verdict = check_policy(drawn(lambda x, g: 1.2 * torch.randn(x.shape, generator=g)))
     law = next(finding for finding in verdict.findings if finding.check == "law")
     assert law.name == "wrong limit" and law.text.endswith(" Too much noise.")
 
@@ -145,7 +146,7 @@ def test_a_vp_step_is_checked_by_the_function_of_the_documentation():
     def ddim(y, abar, after, eps, generator, y_next):
         var = (1 - after) / (1 - abar) * (1 - abar / after)
         mean = (after / abar) ** 0.5 * (y - (1 - abar) ** 0.5 * eps) + (1 - after - var).clamp(min=0) ** 0.5 * eps
-        return published_policies.finish(y, mean, var**0.5, generator, y_next)
+        return finish(y, mean, var**0.5, generator, y_next)
 
     names = {}
     exec((DOCS / "examples" / "my_vp.py").read_text(encoding="utf-8"), names)
@@ -164,15 +165,15 @@ def test_a_vp_step_is_checked_by_the_function_of_the_documentation():
     ids=["two draws", "one of seven", "flat", "bfloat16"],
 )
 def test_noise_may_be_drawn_in_other_ways(noise):
-    verdict = check_policy(drawn(lambda m, s, x, g: m + s * noise(x, g)), noise="noise_level", convergence=False)
+    verdict = check_step(drawn(noise), noise="noise_level")
     assert verdict.right, verdict.sentence
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_what_surrounds_the_check_does_not_matter(mode):
-    compiled = torch.compile(published_policies.flow_grpo, backend="eager")
+    compiled = torch.compile(flow_grpo, backend="eager")
     with mode():
-        verdict = check_policy(compiled, convergence=False)
+        verdict = check_step(compiled)
     assert verdict.right, verdict.sentence
 
 
@@ -180,25 +181,25 @@ def test_noise_on_a_part_of_the_elements_is_not_checked_and_that_is_said():
     def step(x, t, u, v):
         return x + (u - t) * v + 0.1 * (torch.arange(5) > 0) * torch.randn_like(x), None
 
-    verdict = check_policy(step, convergence=False)
+    verdict = check_step(step)
     assert verdict.sentence == "right: nothing is wrong, but log_prob was not checked."
     assert "no step gives noise to every element" in str(verdict.findings)
 
 
 def wider(x, t, u, v, x_next=None):
-    _, _, mean, std = published_policies.dance_grpo(x, t, u, v, None, x)
-    return x_next, published_policies.density(x_next, mean, 1.05 * std)  # that of 9 steps is 1.054 times as large
+    _, _, mean, std = dance_grpo(x, t, u, v, None, x)
+    return x_next, density(x_next, mean, 1.05 * std)  # that of 9 steps is 1.054 times as large
 
 
 def scaled(x, t, u, v, x_next=None):
-    out = published_policies.dance_grpo(x, t, u, v, None, x_next)
+    out = dance_grpo(x, t, u, v, None, x_next)
     return out[0], 1.01 * out[1]
 
 
 @pytest.mark.parametrize("trainer", [wider, scaled])
 def test_a_trainer_of_its_own_is_replayed_and_not_taken_for_one_of_other_levels(trainer):
-    verdict = check_policy(published_policies.dance_grpo, convergence=False, replayed_by=trainer)
-    assert verdict.kind == "replay"
+    verdict = check_step(dance_grpo, replayed_by=trainer)
+    assert verdict.outcome == "replay"
     assert verdict.sentence.endswith("ratios are not 1 before any update.")
 
 
@@ -207,13 +208,13 @@ def test_a_trainer_of_its_own_is_replayed_and_not_taken_for_one_of_other_levels(
     [
         (lambda x, t, u, v: x, {}, r"returned Tensor; it must return \(x_next, log_prob"),
         (lambda x, t, u, v: (x[:1], x), {}, "x_next has shape"),
-        (published_policies.flow_grpo, {"levels": lambda n: torch.linspace(0, 1, n + 1)}, "must return 11 times that"),
-        (published_policies.flow_grpo, {"levels": lambda n: uniform(n + 2)}, "must return 11 times"),
-        (published_policies.flow_grpo, {"replayed_by": lambda x, t, u, v: (x, x)}, "names no x_next or prev_sample"),
-        (published_policies.flow_grpo, {"accept": ["anything"]}, "be one of mean, normaliser, variance, bfloat16"),
+        (flow_grpo, {"levels": lambda n: torch.linspace(0, 1, n + 1)}, "must return 11 times that"),
+        (flow_grpo, {"levels": lambda n: uniform(n + 2)}, "must return 11 times"),
+        (flow_grpo, {"replayed_by": lambda x, t, u, v: (x, x)}, "names no x_next or prev_sample"),
+        (flow_grpo, {"accept": ["anything"]}, "be one of mean, normaliser, variance, bfloat16"),
         (lambda x, t, u, v, eta: (x, x), {"noise": "noise"}, "noise='noise': it must be one of x, t, u, v, eta"),
     ],
 )
 def test_what_is_no_step_is_refused(step, options, message):
     with pytest.raises(ValueError, match=message):
-        check_policy(step, convergence=False, **options)
+        check_step(step, **options)
