@@ -11,7 +11,7 @@ import pytest
 import torch
 from exact_networks import exact
 from mixture import Mixture
-from tables import cells
+from tables import argument, cells
 from times import level_of
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -243,58 +243,58 @@ class OwnTime:
 UNEVEN = images(torch.arange(128, dtype=torch.uint8).view(2, 1, 8, 8))
 LATENTS = Values("latents:x", 5 + 3 * torch.randn(50, 4, 2, 2), torch.zeros(50), 5.0, 3.0)
 NETWORK: dict[str, Any] = {"net": by_label, "data": images()}
-GIVEN = {"vp": NETWORK, "edm": NETWORK, "flow": NETWORK, "Convention": {"process": "flow", "predicts": "x0"}}
-REFUSED: dict[str, dict[str, dict[str, Any]]] = {  # what is made -> what the error says -> its arguments
+NEEDED = {"vp": NETWORK, "edm": NETWORK, "flow": NETWORK, "Convention": {"process": "flow", "predicts": "x0"}}
+FIVE = {"labels": 1, "n_classes": 5}
+REFUSED: dict[str, dict[str, dict[str, Any]]] = {  # what is made -> what the error says of an argument -> the others
     "vp": {
-        "predicts='noise': it must be one of eps, x0, v": {"predicts": "noise"},
-        "predicts='velocity': it must be one of eps, x0, v for vp": {"predicts": "velocity"},
+        "predicts='noise': it must be one of eps, x0, v": {},
+        "predicts='velocity': it must be one of eps, x0, v for vp": {},
         "they must be the values of black and of white": {"pixels": (1, -1)},
-        "it needs n_classes": {"labels": "balanced"},
-        "labels=5: it must be between 0 and 4": {"labels": 5, "n_classes": 5},
-        "labels=-1: it must be at least 0": {"labels": -1},
-        "n_classes=0: it must be between 1 and": {"n_classes": 0},
-        "guidance=inf: it must be finite": {"labels": 1, "null_label": 2, "n_classes": 2, "guidance": math.inf},
+        "labels='balanced': it needs n_classes": {},
+        "labels=5: it must be between 0 and 4": {"n_classes": 5},
+        "labels=-1: it must be at least 0": {},
+        "n_classes=0: it must be between 1 and": {},
+        "guidance=inf: it must be finite": FIVE | {"null_label": 5},
         r"time=FlowTime\(data_at=0\): FlowTime\(\) is the time of process='flow'": {"time": FlowTime()},
-        "guidance=3.0: it needs labels, n_classes, and null_label": {"labels": 2, "n_classes": 5, "guidance": 3.0},
+        "guidance=3.0: it needs labels, n_classes, and null_label": FIVE,
         "there is no guidance; it needs guidance": {"guidance_to": 5.0},
         "guidance_from=3, guidance_to=2: .* the lower one first": {"guidance_from": 3.0, "guidance_to": 2.0},
-        "null_label=4: .* 0 to 4 are the classes of n_classes=5": {"labels": 1, "n_classes": 5, "null_label": 4},
-        r"time='linear': it must be one of linear_betas\(\), .*": {"time": "linear"},
+        "null_label=4: .* 0 to 4 are the classes of n_classes=5": FIVE,
+        r"time='linear': it must be one of linear_betas\(\), .*": {},
         r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)": {"time": CosineVP},
         "time=linear_betas: .* it lacks its brackets": {"time": linear_betas},
     },
     "edm": {
-        "predicts='v': it must be one of x0, eps for edm": {"predicts": "v"},
+        "predicts='v': it must be one of x0, eps for edm": {},
         "time=<.*OwnTime object .*: .* or a dataclass of your own with span and time": {"time": OwnTime()},
         "the outer 1 pixels of data='mine' are not constant": {"data": UNEVEN, "side": 6},
         "side=3: data='mine' has images of 8x8, so it must be at most 8, and differ by an even number": {
-            "data": UNEVEN, "side": 3},
-        "so it must be at most 8.*npz64:PATH": {"data": UNEVEN, "side": 10},
+            "data": UNEVEN},
+        "side=10: .* so it must be at most 8.*npz64:PATH": {"data": UNEVEN},
         "has no pixels": {"data": LATENTS, "pixels": (0, 1)},
-        "side=2: .*has no pixels": {"data": LATENTS, "side": 2},
+        "side=2: .*has no pixels": {"data": LATENTS},
     },
-    "flow": {"predicts='v': it must be one of velocity, x0, eps, velocity to data for flow": {"predicts": "v"}},
+    "flow": {"predicts='v': it must be one of velocity, x0, eps, velocity to data for flow": {}},
     "Convention": {r"time=Sigma\(\): FlowTime\(\) is the time of process='flow'": {"time": Sigma()}},
-    "LogSigma": {"factor=0.0: it must be finite and not 0": {"factor": 0}},
-    "linear_betas": {
-        "n=10.5: it must be a whole number": {"n": 10.5}, "first=-5: it must be at least 0": {"first": -5}},
+    "LogSigma": {"factor=0.0: it must be finite and not 0": {}},
+    "linear_betas": {"n=10.5: it must be a whole number": {}, "first=-5: it must be at least 0": {}},
     "from_betas": {
         r"betas: they decrease, .* those go into from_abar\(abar\)": {"betas": [0.9, 0.5, 0.1]},
         "each above 0 and below 1": {"betas": [0.1, 1.0]},
     },
-    "FlowTime": {"data_at=2: it must be 0 or 1": {"data_at": 2}},
+    "FlowTime": {"data_at=2: it must be 0 or 1": {}},
     "TableTime": {"positive, finite and increasing": {"sigmas": (2.0, 1.0)}},
     "from_abar": {
         "decrease from below 1": {"abar": [1.0, 0.5]}, "abar: its levels must decrease": {"abar": [0.9, 4e-9, 2**-24]}},
-    "CosineVP": {"offset=1.0": {"offset": 1.0}},
-    "LinearVP": {"vp_beta_d=0.0": {"vp_beta_d": 0.0}},
+    "CosineVP": {"offset=1.0": {}},
+    "LinearVP": {"vp_beta_d=0.0": {}},
 }  # fmt: skip
 
 
 @cells(REFUSED)
 def test_a_bad_convention_or_time_is_refused(row: str, cell: str):
     with pytest.raises(ValueError, match=cell):
-        getattr(adapters, row)(**GIVEN.get(row, {}) | REFUSED[row][cell])
+        getattr(adapters, row)(**NEEDED.get(row, {}) | argument(cell) | REFUSED[row][cell])
 
 
 def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets():
