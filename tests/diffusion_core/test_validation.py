@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from tables import argument
+from refusals import argument, refused
 
 from diffusion_core.validation import check_fields, check_range
 
@@ -91,5 +91,5 @@ def test_values_of_another_type_are_refused(message: str):
     ],
 )
 def test_a_value_out_of_range_is_refused(value: float, limits: tuple[float, ...], message: str):
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         check_range("n", value, *limits)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from refusals import refused
 from smoke import Ended, typed
 from studies import plan
 from times import level_of
@@ -95,7 +96,7 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path):
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch):
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
-    with pytest.raises(ValueError, match=r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
+    with refused(r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
         foreign("right", f"npz:{here / 'x.npz'}")
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
     assert pretrained.load_network("python:test_check:right", summed_in_another_order, None, "cpu") is right
@@ -105,7 +106,7 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path):
     np.savez(here / "x.npz", images=DATA.pixels[:120, 0].repeat(1, 2, 2).numpy())
     data = f"npz48:{here / 'x.npz'}"
     study = OneSetting(data=data, n_samples=40)
-    with pytest.raises(ValueError, match="images of 48x48, but small takes 32x32; other sizes need"):
+    with refused("images of 48x48, but small takes 32x32; other sizes need"):
         plan(study)
     study = replace(study, network="python:test_check:any_size")
     (one,) = plan(study)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from seeded import seeded
 from smoke import Ended, known_images, typed
 
 from diffusion_core import load
@@ -80,7 +81,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path):
     exec(path.read_text(), code)
     adapter = adapter_of("python:latent_pair:right", resolve(f"latents:{latent_pair.FILE}"), None)
     assert adapter is not None and adapter.decoder is not None
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     latents = code["sample"](adapter.net, lambda: torch.randn(64, *latent_pair.SHAPE, generator=generator))
     assert adapter.decoder(latents).float().std() > 40, "images of digits"
     assert "# latents = sample(net, lambda: torch.randn(16, 4, 8, 8))  # as in your file" in path.read_text()

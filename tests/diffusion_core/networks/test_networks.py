@@ -5,6 +5,8 @@ import hashlib
 import pytest
 import torch
 from random_weights import filled
+from refusals import refused
+from seeded import normal
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,7 +24,7 @@ every_model = pytest.mark.parametrize("name, parameterisation", MODELS)
 
 def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tensor]:
     sigma = torch.logspace(-2, 2, n)
-    x = torch.randn(n, channels, *[] if name == "mlp" else [32, 32], generator=torch.Generator().manual_seed(1))
+    x = normal(n, channels, *[] if name == "mlp" else [32, 32], seed=1)
     return x * broadcast_like(x, sigma), sigma
 
 
@@ -96,9 +98,9 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str):
 
 
 def test_an_unknown_name_is_named():
-    with pytest.raises(ValueError, match=r"network='big': it must be one of small, paper, mlp$"):
+    with refused(r"network='big': it must be one of small, paper, mlp$"):
         build("big")
-    with pytest.raises(ValueError, match="parameterisation='v': it must be one of preconditioned, eps, x0"):
+    with refused("parameterisation='v': it must be one of preconditioned, eps, x0"):
         build("small", parameterisation="v")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from random_weights import filled
+from seeded import normal
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -29,7 +30,7 @@ AMPLIFIED["mixture-input"] = AMPLIFIED["preconditioned"]
 
 def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     """x0 and noise (9, 1, 32, 32) of unit variance, and sigma (9,) from 0.01 to 100."""
-    x0, noise = torch.randn(2, 9, 1, 32, 32, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    x0, noise = normal(2, 9, 1, 32, 32, seed=3).to(dtype)
     return x0, noise, torch.logspace(-2, 2, 9, dtype=dtype)
 
 
@@ -60,7 +61,7 @@ def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_
 @pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
 def test_preconditioning_does_not_cancel(sigma: float):
     """Against the denoiser D(x) of Karras et al. (Eq. 7 and Table 1) in float64, where cancellation is harmless."""
-    x = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * (1 + sigma**2) ** 0.5
+    x = normal(3, 1, 32, 32, seed=1) * (1 + sigma**2) ** 0.5
 
     def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
         return torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))
@@ -117,7 +118,7 @@ def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str):
 
 @pytest.mark.parametrize("name, channels, side", [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
 def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int, side: int):
-    x0 = torch.randn(40, channels, side, side, generator=torch.Generator().manual_seed(2)).cumsum(dim=3) / 4
+    x0 = normal(40, channels, side, side, seed=2).cumsum(dim=3) / 4
     sigma = torch.logspace(-2, 2, 9)
     x = x0[:9] + column(sigma)
     model, twin = (build(name, channels, "mixture-input") for _ in range(2))

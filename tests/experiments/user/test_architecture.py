@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 from run_spine import forget, run, silent, trained, user_files
+from seeded import seeded
 from smoke import smoke, typed
 
 from diffusion_core.exact import tied_mixture
@@ -127,7 +129,7 @@ def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path
 )
 def test_a_trained_network_is_asked_again(new: str, message: str, folder: Path):
     network = trained(network=write(folder, END, f"{new}\n        {END}"))
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         stages.sample(run(network=network, n_steps=64), Cache(folder), silent)
 
 
@@ -148,7 +150,7 @@ def test_weights_are_not_loaded_into_edited_code(folder: Path):
     planned = Trained(network=write(folder))
     assert planned.n_parameters == 3 * 3 + 1 + 2
     write(folder, "super", "# edited\n        super")
-    with pytest.raises(ValueError, match="its code or its shapes are not those that were planned or trained"):
+    with refused("its code or its shapes are not those that were planned or trained"):
         planned.untrained()
 
 
@@ -160,7 +162,7 @@ def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, 
     assert isinstance(network, Trained) and network.parameterisation == recipe
     assert study.trains and study.data_std == pytest.approx(0.55, abs=0.1)
     if recipe == "preconditioned":
-        with pytest.raises(ValueError, match="it takes one number of channels; mixture-input needs a function of two"):
+        with refused("it takes one number of channels; mixture-input needs a function of two"):
             build_network(SOURCE, (1, 32, 32), "mixture-input", network.architecture)
 
 
@@ -174,7 +176,7 @@ def test_points_are_vectors(folder: Path):
 
 def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch: pytest.MonkeyPatch):
     """Of 64x64 pixels in colour an exact decomposition takes minutes; here both are possible."""
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     scales = 3.0 * 0.8 ** torch.arange(40)
     x0 = torch.randn(600, 40, generator=generator) * scales @ torch.randn(40, 300, generator=generator) / 10
     x, sigma = x0[:50] + torch.randn(50, 300, generator=generator), torch.ones(50)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from random_weights import filled
+from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -92,7 +93,7 @@ every_function = pytest.mark.parametrize("function", [load, fingerprint, describ
 @every_function
 @pytest.mark.parametrize("source", ["huggingface:x", "model", "", "diffusers:", "python"])
 def test_an_unknown_spelling_is_refused_and_the_known_ones_are_listed(function: Any, source: str):
-    with pytest.raises(ValueError, match=f"source='{source}'.*one of {SPELLINGS}"):
+    with refused(f"source='{source}'.*one of {SPELLINGS}"):
         function(source)
 
 
@@ -128,7 +129,7 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str):
     ],
 )
 def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str):
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         load(f"python:{rest}")
 
 
@@ -173,7 +174,7 @@ def without_config(path: Path) -> Path:
 @pytest.mark.parametrize("function", [load, describe, notes], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("make", [lambda path: path.parent, damaged, without_config, samples])
 def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function: Any):
-    with pytest.raises(ValueError, match="it must be a networks/ID") as error:
+    with refused("it must be a networks/ID") as error:
         function(f"checkpoint:{make(checkpoint)}")
     assert "\n" not in str(error.value)
 
@@ -190,7 +191,7 @@ def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function:
 def test_a_checkpoint_that_does_not_suit_is_refused(
     checkpoint: Path, changes: Any, channels: int, label: int | None, message: str
 ):
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         load_network(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
 
 
