@@ -13,10 +13,10 @@ import torch
 from seeded import normal
 from torch import Tensor
 from torch.testing import assert_close
+from user_images import black
 
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
-from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
     ERSDE,
@@ -75,7 +75,7 @@ class Weighted(Slowed):
         return x + self.weights * (following - sigma) * unit
 
 
-SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
+SIDE, SEED = 8, 3
 SIGMAS = karras(6, 20.0, 0.05)
 CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
 SAMPLERS: list[Sampler] = [
@@ -84,7 +84,7 @@ SAMPLERS: list[Sampler] = [
     ERSDE(1), ERSDE(2), ERSDE(3), Accelerated(), Slowed(0.7)
 ]  # fmt: skip
 RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
-IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
+IMAGES = black(SIDE)
 
 
 def net(z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("model, message", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("model, message", WRONG.values())
 def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str):
     with refused(message):
         identify(model)

@@ -11,7 +11,7 @@ from diffusion_core.data.dataset import Images, Values
 from experiments.user.noisy_batch import linear_errors
 
 
-@pytest.mark.parametrize("shape", [(3000, 1, 6, 6), (2000, 1, 34, 34)], ids=["few values", "many values"])
+@pytest.mark.parametrize("shape", [(3000, 1, 6, 6), (2000, 1, 34, 34)])
 def test_the_linear_error_is_that_of_least_squares(shape: tuple[int, ...]):
     """On Gaussian images with a few wide directions, against the formula with the true covariance."""
     generator = seeded()

@@ -13,8 +13,8 @@ from random_weights import filled
 from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from user_images import black
 
-from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
 from experiments.run.cache import Cache
@@ -44,10 +44,6 @@ class Uneasy(Network):
 uneasy = Uneasy()
 number = 3
 """
-
-
-def images(channels: int = 1, side: int = 16) -> Images:
-    return Images("mine", torch.zeros(2, channels, side, side, dtype=torch.uint8), torch.zeros(2), mean=40.0, std=60.0)
 
 
 @pytest.fixture
@@ -84,10 +80,10 @@ def rewritten(path: Path, **config: Any) -> Path:
 
 
 def load(source: str) -> Any:
-    return load_network(source, images(), None, "cpu")
+    return load_network(source, black(16), None, "cpu")
 
 
-every_function = pytest.mark.parametrize("function", [load, fingerprint, describe, notes], ids=lambda f: f.__name__)
+every_function = pytest.mark.parametrize("function", [load, fingerprint, describe, notes])
 
 
 @every_function
@@ -106,7 +102,7 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str):
     assert model is getattr(sys.modules["theirs.ddpm"], attribute)
     if isinstance(model, torch.nn.Module):
         assert not model.training
-        moved = load_network(f"python:theirs.ddpm:{attribute}", images(), None, "meta")
+        moved = load_network(f"python:theirs.ddpm:{attribute}", black(16), None, "meta")
         assert next(moved.parameters()).device.type == "meta"  # type: ignore[union-attr]
 
 
@@ -171,7 +167,7 @@ def without_config(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("function", [load, describe, notes], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [load, describe, notes])
 @pytest.mark.parametrize("make", [lambda path: path.parent, damaged, without_config, samples])
 def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function: Any):
     with refused("it must be a networks/ID") as error:
@@ -192,7 +188,7 @@ def test_a_checkpoint_that_does_not_suit_is_refused(
     checkpoint: Path, changes: Any, channels: int, label: int | None, message: str
 ):
     with refused(message):
-        load_network(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
+        load_network(f"checkpoint:{rewritten(checkpoint, **changes)}", black(16, channels), label, "cpu")
 
 
 def test_a_checkpoint_is_known_by_its_content_wherever_it_lies(checkpoint: Path, tmp_path: Path):
