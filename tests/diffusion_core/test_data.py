@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 import torch
 from refusals import refused
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
+from user_images import black
 
 from diffusion_core.data import DATA_SETS
 from diffusion_core.data.load import (
-    Images,
     check_content,
     check_name,
     load,
@@ -35,12 +36,11 @@ def test_mnist5k_is_5000_padded_standardised_digits():
 def test_a_data_set_is_shown_in_one_line():
     images = load("mnist5k")
     assert repr(images) == "Images('mnist5k', 5000 x 1x32x32, 10 classes, mean 25.6, std 70.3)"
-    one = Images("mine", images.pixels[:3], torch.zeros(3, dtype=torch.int64), mean=40.0, std=60.0)
-    assert repr(one) == "Images('mine', 3 x 1x32x32, 1 class, mean 40.0, std 60.0)"
+    assert repr(black(16, 3)) == "Images('mine', 2 x 3x16x16, 1 class, mean 40.0, std 70.0)"
 
 
 def test_to_pixels_rounds_and_clips():
-    images = Images("two", torch.tensor([0, 200], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2), 100.0, 100.0)
+    images = replace(black(1), mean=100.0, std=100.0)
     x = torch.tensor([-9.0, -0.996, 0.0, 1.0, 9.0]).view(-1, 1, 1, 1)
     assert images.to_pixels(x).flatten().tolist() == [0, 0, 100, 200, 255]
 
@@ -87,9 +87,9 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
     generator = np.random.default_rng(0)
     expected = {}
     for split, n in (("train", 5), ("t10k", 3)):
-        pixels, labels = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8)
+        pixels = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8)
         (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, n, 28, 28) + pixels.tobytes())
-        (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, n) + labels.tobytes())
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, n) + bytes(range(n)))
         expected[split] = pixels
     train, test = load(name, root=tmp_path), load(name, root=tmp_path, train=False)
     assert train.shape == test.shape == (1, 32, 32)
@@ -129,20 +129,18 @@ def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"pixels": torch.zeros(3, 1, 32, 32)}, "pixels must be uint8"),
-        ({"labels": torch.ones(3) / 2}, r"labels must be 3 whole numbers, got torch.float32 \(3,\)"),
-        ({"labels": torch.zeros(2, dtype=torch.uint64)}, r"labels must be 3 whole numbers, got torch.uint64 \(2,\)"),
+        ({"pixels": torch.zeros(2, 1, 32, 32)}, "pixels must be uint8"),
+        ({"labels": torch.ones(2) / 2}, r"labels must be 2 whole numbers, got torch.float32 \(2,\)"),
+        ({"labels": torch.zeros(3, dtype=torch.uint64)}, r"labels must be 2 whole numbers, got torch.uint64 \(3,\)"),
         ({"std": 0.0}, "images that are all alike"),
     ],
 )
 def test_bad_images_are_named(change: dict[str, Any], message: str):
-    right = {"pixels": torch.zeros(3, 1, 2, 2, dtype=torch.uint8), "labels": torch.zeros(3, dtype=torch.int64)}
     with refused(message):
-        Images("bad", **({"mean": 0.0, "std": 1.0} | right | change))
+        replace(black(2), **change)
 
 
 def test_some_images_must_stay_for_training():
-    images = Images("three", torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3), 0.0, 1.0)
-    assert images.n_training(2) == 1
-    with refused("held_out=3: data='three' has 3 images"):
-        images.n_training(3)
+    assert black(2).n_training(1) == 1
+    with refused("held_out=2: data='mine' has 2 images"):
+        black(2).n_training(2)

@@ -16,9 +16,8 @@ from diffusion_core.samplers.sampling import model_device
 
 def images(n: int, dim: int = 1024) -> torch.Tensor:
     """n images around 0.7, the last half of them 0.001 from the first (float32)."""
-    generator = seeded()
-    half = torch.randn(n // 2, dim, generator=generator) + 0.7
-    return torch.cat([half, half + 0.001 * torch.randn(n // 2, dim, generator=generator)])
+    half = normal(n // 2, dim) + 0.7
+    return torch.cat([half, half + 0.001 * normal(n // 2, dim, seed=2)])
 
 
 def noisy(x0: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -80,13 +79,12 @@ DIM, RANK, N = 12, 5, 4
 
 def pair(dtype: torch.dtype = torch.float64) -> tuple[TiedMixture, Mixture]:
     """The same distribution twice; every parameter differs from the others."""
-    generator = seeded()
-    mean, centres = torch.randn(DIM, generator=generator), 3 * torch.randn(N, RANK, generator=generator)
-    basis = torch.linalg.qr(torch.randn(DIM, RANK, generator=generator)).Q
-    variances, outside = torch.linspace(0.2, 2, RANK), torch.tensor([0.09])
-    weights = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    wide = [tensor.to(dtype) for tensor in (mean, basis, variances, outside, weights, centres)]
-    mean, basis, variances, outside, weights, centres = wide
+    mean = normal(DIM).to(dtype)
+    centres = 3 * normal(N, RANK, seed=1).to(dtype)
+    basis = torch.linalg.qr(normal(DIM, RANK, seed=2).to(dtype)).Q
+    variances = torch.linspace(0.2, 2, RANK, dtype=dtype)
+    outside = torch.tensor([0.09], dtype=dtype)
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=dtype)
     tied = TiedMixture(mean, basis, variances, outside, weights.log(), centres)
     means, more = mean + centres @ basis.T, (variances - outside).expand(N, RANK)
     return tied, Mixture(weights, means, basis.expand(N, DIM, RANK).contiguous(), more, outside.sqrt().expand(N))

@@ -12,6 +12,7 @@ from refusals import refused
 from run_spine import forget, run, silent, trained, user_files
 from seeded import seeded
 from smoke import smoke, typed
+from tables import cells
 
 from diffusion_core.exact import tied_mixture
 from diffusion_core.exact.tied_mixture import TiedMixture
@@ -62,46 +63,36 @@ def write(folder: Path, *texts: str) -> str:
     return SOURCE
 
 
-@pytest.mark.parametrize(
-    "old, new, message",
-    [
-        ("return Net", "return 3 or Net", "it gave a int; it must give an nn.Module"),
-        ("return Net", "return 1 / 0 or Net", "ZeroDivisionError: division by zero"),
-        ("net(i, o)", "net(i, o, width)", "TypeError: net() missing 1 required positional argument: 'width'"),
-        ("def net(i", "def other(i", "defines no 'net'; did you mean Net?"),
-        ("Net(i, o)", "Net(o, o)", "RuntimeError: Given groups=1, weight of size [3, 3, 3, 3], expected input"),
-        (
-            END,
-            "return self.enter(x)[:, :, 1:] + self",
-            "forward gave Tensor (16, 3, 15, 16); it must be a Tensor (16,",
-        ),
-        (END, "return self.enter(x) + x[:, :3].log() + self", "its output is not finite for all c from -1.73 to"),
-        (END, "return self.enter(x) + 0 * self", "its output does not depend on c, the second argument of forward"),
-        (
-            END,
-            "return self.enter(x) - x.mean() / 5 + self",
-            "when the batch was smaller; it must depend on its own input",
-        ),
-        (END, f"x = x - (len(x) > 16) * x.mean()\n        {END}", "when the batch was larger; it must depend on its"),
-        (
-            "(1, o)",
-            "(1, o); self.requires_grad_(False)",
-            "no gradient reaches its parameters (enter.weight, enter.bias, ",
-        ),
-        ("(1, o)", "(1, o); self.norm = nn.BatchNorm2d(o)", "norm is a batch normalisation: it mixes the noise levels"),
-        (
-            "(1, o)",
-            "(1, o); self.scale = nn.Parameter(torch.tensor(1.0))",
-            "scale must be a tensor with dimensions, a",
-        ),
-    ],
-)
-def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(
-    old: str, new: str, message: str, folder: Path
-):
+REFUSED = {  # a text of NET -> another one -> what the error says
+    "return Net": {
+        "return 3 or Net": "it gave a int; it must give an nn.Module",
+        "return 1 / 0 or Net": "ZeroDivisionError: division by zero",
+    },
+    "net(i, o)": {
+        "net(i, o, width)": "TypeError: net() missing 1 required positional argument: 'width'",
+        "other(i, o)": "defines no 'net'; did you mean Net?",
+    },
+    "Net(i, o)": {"Net(o, o)": "RuntimeError: Given groups=1, weight of size [3, 3, 3, 3], expected input"},
+    END: {
+        "return self.enter(x)[:, :, 1:] + self": "forward gave Tensor (16, 3, 15, 16); it must be a Tensor (16,",
+        "return self.enter(x) + x[:, :3].log() + self": "its output is not finite for all c from -1.73 to",
+        "return self.enter(x) + 0 * self": "its output does not depend on c, the second argument of forward",
+        "return self.enter(x) - x.mean() / 5 + self": "when the batch was smaller; it must depend on its own input",
+        f"x = x - (len(x) > 16) * x.mean()\n        {END}": "when the batch was larger; it must depend on its",
+    },
+    "(1, o)": {
+        "(1, o); self.requires_grad_(False)": "no gradient reaches its parameters (enter.weight, enter.bias, ",
+        "(1, o); self.norm = nn.BatchNorm2d(o)": "norm is a batch normalisation: it mixes the noise levels",
+        "(1, o); self.scale = nn.Parameter(torch.tensor(1.0))": "scale must be a tensor with dimensions, a",
+    },
+}
+
+
+@cells(REFUSED)
+def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(row: str, cell: str, folder: Path):
     np.savez(folder / "images.npz", images=np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8))
-    ended = smoke(folder, "beta", "--network", write(folder, old, new), "--data", "npz16:images.npz", status=2)
-    assert ended.refused(message), ended
+    ended = smoke(folder, "beta", "--network", write(folder, row, cell), "--data", "npz16:images.npz", status=2)
+    assert ended.refused(REFUSED[row][cell]), ended
     assert not (folder / "store").exists()
 
 
@@ -188,10 +179,7 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
 
 
 @pytest.mark.slow(60)
-@pytest.mark.parametrize(
-    "study, source",
-    [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")],
-)
+@pytest.mark.parametrize("study, source", [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")])
 def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path):
     plain = study == "run"
     if not plain:
