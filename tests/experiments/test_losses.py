@@ -191,7 +191,7 @@ def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: 
             chance = 0.3 * random.normal(size=(1, 6, 60)) + 0.3 * random.normal(size=(n_networks, 6, 60))
             values = torch.from_numpy(1 + image * (1 + network + chance))
             candidates.append(losses.NetworkGroup(name, values, None, [False] * 6))
-        rows = losses.compare_levels(candidates, (10.0, 5.0, 2.0, 1.0, 0.5, 0.1))
+        rows = losses.contrast_levels(candidates, (10.0, 5.0, 2.0, 1.0, 0.5, 0.1))
         covered += sum(row["low"] <= 0 <= row["high"] for row in rows)
         wrong += any(row["verdict"] in ("better", "worse") for row in rows)
     assert 0.93 < covered / repetitions / 6 < 0.98

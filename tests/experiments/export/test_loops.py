@@ -220,12 +220,12 @@ def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json():
         "# Labels: image i has label i % 3",
         "# Guidance: classifier-free, scale 2; label 5 is no label",
     ]
-    assert half.settings().items() >= {
+    assert half.entries().items() >= {
         "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
         "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
         "model_guidance_to": None,
     }.items()  # fmt: skip
-    ours = target(Euler(0.0), MODELS["ours"]).settings()
+    ours = target(Euler(0.0), MODELS["ours"]).entries()
     assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
     sampled = run_code(torch_loop(target(Euler(0.0), MODELS["flow"])))
     noise = normal(1, 1, SIDE, SIDE)

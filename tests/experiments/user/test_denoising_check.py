@@ -417,7 +417,7 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int):
     for reading in hypotheses(model):
         asked.clear()
         reading.read(model)(torch.zeros(5, *DATA.shape), sigma)
-        if reading.kind != "process" and not asked[0].is_floating_point():
+        if reading.aspect != "process" and not asked[0].is_floating_point():
             lowest = first - (first == 1 and reading.instead == "first=0")
             assert asked[0].min() >= lowest and asked[0].max() <= first + 99
     two_levels = adapters.vp(ddpm(), DATA, time=adapters.from_betas([0.1, 0.2], first=1))
