@@ -60,8 +60,8 @@ def padded(images: Array, edge: int = 2) -> Array:
     return np.pad(images, ((0, 0), (edge, edge), (edge, edge)))[:, None]
 
 
-def encoded(pixels: Array, kind: str, **options: Any) -> bytes:
-    Image.fromarray(pixels).save(file := io.BytesIO(), kind, **options)
+def encoded(pixels: Array, file_format: str, **options: Any) -> bytes:
+    Image.fromarray(pixels).save(file := io.BytesIO(), file_format, **options)
     return file.getvalue()
 
 

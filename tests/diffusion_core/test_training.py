@@ -109,7 +109,7 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, parameterisation, side, n_images, weighting",
-    [*(("small", kind, 32, 320, "unit-eps") for kind in PARAMETERISATIONS),
+    [*(("small", name, 32, 320, "unit-eps") for name in PARAMETERISATIONS),
      ("paper", "mixture-input", 16, 192, "karras")],
 )  # fmt: skip
 def test_every_network_and_every_parameterisation_learns(

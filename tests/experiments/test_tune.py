@@ -111,7 +111,7 @@ def test_a_setting_in_two_spellings_competes_once():
     }
 
 
-def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network():
+def test_what_is_used_without_tuning_is_the_users_or_that_of_such_networks():
     few: dict[str, Any] = {"last_levels": (0.03,)}
     of_a_flow = knowing(tune(**few), usual=("flow", "flow(shift=3)"))
     assert [*tune(**few).points][:2] == ["vp, eta 0", "vp, eta 1"]
@@ -168,7 +168,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(tmp_path: Path,
     better = [*rows[rows["recommended"].fillna(False).astype(bool)].index]
     assert entry["setting"] == (better or ["karras, dpm++2m"])[0] and set(rows["b"]) == {"karras, dpm++2m"}
     assert (f"{entry['setting']} is better than" in done.summary["verdict"]) == bool(better)
-    assert all("def sample(net, noise):" in (done.out / f"report.{kind}").read_text() for kind in ("md", "html"))
+    assert all("def sample(net, noise):" in (done.out / f"report.{suffix}").read_text() for suffix in ("md", "html"))
     draws = done.rows().groupby("section")["sample_seed"].agg(set)
     assert draws["explore"] == {0} and len(draws["explore"] | draws["confirm"] | draws["control"]) == 3
     on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its schedule replaces the geometric

@@ -17,7 +17,10 @@ from diffusion_core.tensors import broadcast_like
 
 every_network = pytest.mark.parametrize("name", TRUNKS)
 MODELS = dict.fromkeys(
-    [*(("small", kind) for kind in PARAMETERISATIONS), *((name, "mixture-input") for name in TRUNKS)]
+    [
+        *(("small", parameterisation) for parameterisation in PARAMETERISATIONS),
+        *((name, "mixture-input") for name in TRUNKS),
+    ]
 )
 every_model = pytest.mark.parametrize("name, parameterisation", MODELS)
 
@@ -90,7 +93,7 @@ def test_small_keeps_the_keys_that_stored_weights_have():
 @every_network
 def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str):
     states = []
-    for parameterisation in (key for key, kind in PARAMETERISATIONS.items() if kind.n_inputs == 1):
+    for parameterisation in (key for key, wrap in PARAMETERISATIONS.items() if wrap.n_inputs == 1):
         torch.manual_seed(4)
         states.append(build(name, parameterisation=parameterisation).state_dict())
     for state in states[1:]:

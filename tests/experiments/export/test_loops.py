@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -119,24 +119,24 @@ class Format(torch.nn.Module):
         return (z > 0).to(z.dtype) - 0.5 + (0.1 * labels[0].view(-1, 1, 1, 1).to(z.dtype) if labels else 0)
 
 
+vp, edm, flow = (partial(make, data=IMAGES) for make in (adapters.vp, adapters.edm, adapters.flow))
+GUIDED: dict[str, Any] = {"labels": 2, "n_classes": 10, "guidance": 3.0, "null_label": 10}
 MODELS: dict[str, Model] = {
     "ours": GaussianDenoiser(),
-    "vp eps": adapters.vp(net, IMAGES),
-    "vp v, cosine, side": adapters.vp(net, IMAGES, predicts="v", time=adapters.CosineVP(), pixels=(0, 1), side=6),
-    "vp whole": adapters.vp(net, IMAGES, time=adapters.linear_betas(whole=True)),
-    "edm x0": adapters.edm(net, IMAGES, pixels=(-0.5, 0.5)),
-    "flow": adapters.flow(net, IMAGES, labels="balanced", n_classes=3),
-    "flow, data at 1": adapters.flow(net, IMAGES, data_at=1),
-    "one label": adapters.flow(net, IMAGES, labels=2),
-    "guided": adapters.flow(net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
-    "guided between levels": adapters.flow(
-        net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10, guidance_from=0.3, guidance_to=5.0
-    ),
-    "guided, balanced": adapters.edm(net, IMAGES, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
-    "in place": adapters.edm(in_place, IMAGES, predicts="eps"),
-    "half": adapters.vp(Format().half(), IMAGES),
-    "guided, half": adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
-    "double": adapters.edm(Format().double(), IMAGES),
+    "vp eps": vp(net),
+    "vp v, cosine, side": vp(net, predicts="v", time=adapters.CosineVP(), pixels=(0, 1), side=6),
+    "vp whole": vp(net, time=adapters.linear_betas(whole=True)),
+    "edm x0": edm(net, pixels=(-0.5, 0.5)),
+    "flow": flow(net, labels="balanced", n_classes=3),
+    "flow, data at 1": flow(net, data_at=1),
+    "one label": flow(net, labels=2),
+    "guided": flow(net, **GUIDED),
+    "guided between levels": flow(net, **GUIDED, guidance_from=0.3, guidance_to=5.0),
+    "guided, balanced": edm(net, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
+    "in place": edm(in_place, predicts="eps"),
+    "half": vp(Format().half()),
+    "guided, half": vp(Format().half(), **GUIDED),
+    "double": edm(Format().double()),
     "index": indexed,
 }
 
@@ -233,16 +233,15 @@ def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json():
     assert torch.equal(one, again) and not torch.allclose(one, other)  # labels are those of the first image's index
 
 
-VP = partial(adapters.vp, data=IMAGES)
-LABELLED = partial(VP, Format().half(), labels=2, n_classes=10, guidance=3.0, null_label=10)
+LABELLED = partial(vp, Format().half(), **GUIDED)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
     "sampler, make, predicts, to_zero",
     [
-        *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(VP, net)], "ev", (False, True)),
-        *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(VP, in_place)), "e", [False]),  # z is its own, or x
+        *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(vp, net)], "ev", (False, True)),
+        *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(vp, in_place)), "e", [False]),  # z is its own, or x
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -262,7 +262,7 @@ def test_each_mistake_is_named(row: str, cell: str):
     assert row + cell in said
 
 
-MISREAD: dict[str, dict[str, adapters.Adapter]] = {  # by kind and reading; how one is chosen: WRONG
+MISREAD: dict[str, dict[str, adapters.Adapter]] = {  # by aspect and reading; how one is chosen: WRONG
     "range": {"pixels=(-0.5, 0.5)": vp(ddpm(pixels=(-0.5, 0.5))), "pixels=(-1.0, 1.0)": vp(ddpm(), pixels=(0, 1))},
     "prediction": {"predicts='eps'": vp(ddpm(), predicts="x0"),
                    "predicts='x0'": vp(network("vp", "x0"), predicts="v"),

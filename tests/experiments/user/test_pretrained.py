@@ -44,6 +44,14 @@ class Uneasy(Network):
 uneasy = Uneasy()
 number = 3
 """
+FILES = {
+    "theirs/__init__.py": "",
+    "theirs/ddpm.py": MINE,
+    "theirs/broken.py": "import a_package_that_nobody_has\n",
+    "alone.py": MINE,
+    "raises.py": "raise RuntimeError('no weights')\n",
+    "wide.py": f"import torch\ntorch.set_default_device('meta')\n{MINE}",
+}
 
 
 @pytest.fixture
@@ -52,12 +60,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "__init__.py").write_text("")
-    (tmp_path / "theirs" / "ddpm.py").write_text(MINE)
-    (tmp_path / "alone.py").write_text(MINE)
-    (tmp_path / "raises.py").write_text("raise RuntimeError('no weights')\n")
-    (tmp_path / "wide.py").write_text(f"import torch\ntorch.set_default_device('meta')\n{MINE}")
-    (tmp_path / "theirs" / "broken.py").write_text("import a_package_that_nobody_has\n")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
     yield tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] in ("theirs", "alone")]:
         del sys.modules[name]

@@ -107,23 +107,23 @@ def _weighting(fault: str):
         check_weighting("mine", 16)
 
 
-KINDS = {"model": _network, "sampler": _sampler, "features": _features, "noise": _noise, "weighting": _weighting}
+CHECKS = {"model": _network, "sampler": _sampler, "features": _features, "noise": _noise, "weighting": _weighting}
 NUMBERS = FAULTS.keys() - {"BatchNorm", "kept answers"}  # faults that take numbers, not only images
-CASES = [(kind, fault) for kind in KINDS for fault in FAULTS if kind not in ("noise", "weighting") or fault in NUMBERS]
+CASES = [(what, fault) for what in CHECKS for fault in FAULTS if what not in ("noise", "weighting") or fault in NUMBERS]
 
 
-@pytest.mark.parametrize("kind, fault", CASES)
-def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str):
+@pytest.mark.parametrize("what, fault", CASES)
+def test_what_depends_on_more_than_its_input_is_refused(what: str, fault: str):
     CALLS[0] = 0
     KEPT.clear()
-    with refused(f"{kind}.*{SAYS}"), torch.no_grad():
-        KINDS[kind](fault)
+    with refused(f"{what}.*{SAYS}"), torch.no_grad():
+        CHECKS[what](fault)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("what", CHECKS)
+def test_what_depends_on_its_input_only_passes(what: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(FAULTS, "none", lambda x: x.abs() + 1)
-    KINDS[kind]("" if kind == "noise" else "none")  # whose density must integrate to 1
+    CHECKS[what]("" if what == "noise" else "none")  # whose density must integrate to 1
 
 
 @pytest.mark.parametrize(
