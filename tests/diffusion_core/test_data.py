@@ -11,7 +11,7 @@ import pytest
 import torch
 from refusals import refused
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
-from user_images import black
+from user_images import black, random_pixels
 
 from diffusion_core.data import DATA_SETS
 from diffusion_core.data.load import (
@@ -84,13 +84,11 @@ def test_failed_download_says_what_to_do(
 def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path):
     raw = tmp_path / folder / "raw"
     raw.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    expected = {}
-    for split, n in (("train", 5), ("t10k", 3)):
-        pixels = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, n, 28, 28) + pixels.tobytes())
+    expected = {"train": random_pixels(8, 28, 28)[:5], "t10k": random_pixels(8, 28, 28)[5:]}
+    for split, images in expected.items():
+        n = len(images)
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, n, 28, 28) + images.tobytes())
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, n) + bytes(range(n)))
-        expected[split] = pixels
     train, test = load(name, root=tmp_path), load(name, root=tmp_path, train=False)
     assert train.shape == test.shape == (1, 32, 32)
     assert (train.pixels[:, 0, 2:30, 2:30].numpy() == expected["train"]).all()
@@ -102,8 +100,8 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
     assert resolved.startswith(f"{name}@") and resolve(resolved, root=tmp_path) == resolved
     with refused(rf"data='{name}': the files found differ from the planned ones"):
         check_content(train)
-    images = raw / "train-images-idx3-ubyte"
-    images.write_bytes(images.read_bytes()[:-1] + b"\0")
+    file = raw / "train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
     assert resolve(name, root=tmp_path) != resolved
     with refused("has changed since it was named so"):
         load(resolved, root=tmp_path)
@@ -112,9 +110,8 @@ def test_files_put_there_by_hand_are_read(name: str, folder: str, tmp_path: Path
 def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
-    generator = np.random.default_rng(0)
     batches = [f"data_batch_{batch}" for batch in range(1, 6)]
-    rows = {name: generator.integers(0, 256, (2, 3 * 32 * 32), dtype=np.uint8) for name in (*batches, "test_batch")}
+    rows = dict(zip((*batches, "test_batch"), random_pixels(6, 2, 3 * 32 * 32), strict=True))
     for name, data in rows.items():
         (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [3, 9]}))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat", "dog"]}))

@@ -15,7 +15,7 @@ from PIL import Image
 from refusals import refused
 from tables import cells
 from torch.testing import assert_close
-from user_images import GREY, RGB, save
+from user_images import GREY, RGB, random_pixels, save
 
 from diffusion_core.data.dataset import DataSet, Values
 from diffusion_core.data.load import load, random_order, resolve
@@ -237,10 +237,10 @@ def test_data_without_a_test_split_are_said():
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
 def test_jpegs_that_are_cut_short_but_have_an_end_are_refused(options: dict[str, Any]):
-    pixels = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    whole = encoded(pixels, "jpeg", **options)
+    image = random_pixels(12, 12, 3).repeat(8, 0).repeat(8, 1)
+    whole = encoded(image, "jpeg", **options)
     written(":a.jpg", whole)
-    assert read_image(Path(), "a.jpg")[0].shape == pixels.shape
+    assert read_image(Path(), "a.jpg")[0].shape == image.shape
     for size in (len(whole) // 2, len(whole) - 40):
         written(":a.jpg", whole[:size] + b"\xff\xd9")
         with refused(r"a.jpg cannot be read as an image \(image file is truncated"):

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from seeded import seeded
 from smoke import Ended, known_images, typed
+from user_images import random_pixels
 
 from diffusion_core import load
 from diffusion_core.data.load import resolve
@@ -100,8 +101,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path):
 )
 @pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path):
-    rgb = np.random.default_rng(0).integers(0, 255, (600, 32, 32, 3), dtype=np.uint8)
-    np.savez(here / "rgb.npz", images=rgb)
+    np.savez(here / "rgb.npz", images=random_pixels(600, 32, 32, 3))
     np.savez(here / "small.npz", images=load("mnist5k").pixels[:600, 0, ::2, ::2].numpy())
     ended = asked(name, "run", *arguments, "--n-samples", "120", "--n-steps", "2", "--out", "refused")
     assert message in ended.stderr + ended.stdout and ended.status != 0, ended

@@ -12,9 +12,15 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.data.load import load, resolve
 
 MEAN, STD = 40.0, 70.0
-RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
-RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+
+
+def random_pixels(*shape: int) -> NDArray[np.uint8]:
+    """Random values of pixels."""
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+GREY = random_pixels(4, 28, 28)
+RGB = random_pixels(4, 32, 32, 3)
 
 
 def black(side: int, channels: int = 1) -> Images:

@@ -7,24 +7,26 @@ import torch
 from mixture import Mixture
 from refusals import refused
 from seeded import normal, seeded
+from torch import Tensor
 from torch.testing import assert_close
 
 from diffusion_core.exact import Empirical, GaussianDenoiser, empirical
 from diffusion_core.exact.tied_mixture import TiedMixture, probabilities
 from diffusion_core.samplers.sampling import model_device
+from diffusion_core.tensors import broadcast_like
 
 
-def images(n: int, dim: int = 1024) -> torch.Tensor:
+def images(n: int, dim: int = 1024) -> Tensor:
     """n images around 0.7, the last half of them 0.001 from the first (float32)."""
     half = normal(n // 2, dim) + 0.7
     return torch.cat([half, half + 0.001 * normal(n // 2, dim, seed=2)])
 
 
-def noisy(x0: torch.Tensor, sigma: float) -> torch.Tensor:
+def noisy(x0: Tensor, sigma: float) -> Tensor:
     return x0 + sigma * normal(*x0.shape, seed=1)
 
 
-def brute(x: torch.Tensor, sigma: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+def brute(x: Tensor, sigma: Tensor, data: Tensor) -> Tensor:
     """eps (B, d) in float64, from all differences."""
     x, sigma, data = x.double(), sigma.double(), data.double()
     squares = (x[:, None] - data).square().sum(dim=2)
@@ -42,15 +44,20 @@ def test_float32_is_close_to_brute_force_in_float64(sigma: float):
     assert (eps - brute(x, levels, data)).abs().max() < 3e-5 + 1e-6 / sigma
 
 
-def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma():
+def by_score(log_density: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+    """eps = -sigma grad ln p_sigma(x)."""
+    (score,) = torch.autograd.grad(log_density.sum(), x)
+    return -broadcast_like(x, sigma) * score
+
+
+def test_eps_of_images_is_minus_sigma_times_the_score_at_each_samples_sigma():
     data, sigma = images(30, 12).double(), torch.logspace(-3, 3, 9, dtype=torch.float64)
     x = (data[:9] + 0.5 * sigma[:, None]).view(9, 3, 2, 2).requires_grad_()
     squares = (x.flatten(1)[:, None] - data).square().sum(dim=2)
-    log_density = (-squares / (2 * sigma[:, None] ** 2)).logsumexp(dim=1).sum()
-    (score,) = torch.autograd.grad(log_density, x)
+    log_density = (-squares / (2 * sigma[:, None] ** 2)).logsumexp(dim=1)
     eps = Empirical(data.view(30, 3, 2, 2))(x.detach(), sigma)
     assert eps.dtype == torch.float64
-    assert_close(eps, -sigma.view(-1, 1, 1, 1) * score, rtol=1e-6, atol=1e-6)
+    assert_close(eps, by_score(log_density, x, sigma), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
@@ -63,15 +70,12 @@ def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("std", [0.0, 0.5, 1.0])
-def test_eps_is_minus_sigma_times_the_score(std: float):
+def test_eps_of_a_gaussian_is_minus_sigma_times_the_score(std: float):
     x = normal(8, 1, 2, 2).double().requires_grad_()
     sigma = torch.linspace(0.1, 5, 8, dtype=torch.float64)
-    scale = (std**2 + sigma**2).sqrt().view(-1, 1, 1, 1).expand_as(x)
-    log_density = torch.distributions.Normal(0.4, scale).log_prob(x).sum()
-    (score,) = torch.autograd.grad(log_density, x)
-    assert_close(
-        GaussianDenoiser(0.4, std)(x.detach(), sigma), -sigma.view(-1, 1, 1, 1) * score, rtol=1e-12, atol=1e-12
-    )
+    law = torch.distributions.Normal(0.4, broadcast_like(x, (std**2 + sigma**2).sqrt()))
+    eps = GaussianDenoiser(0.4, std)(x.detach(), sigma)
+    assert_close(eps, by_score(law.log_prob(x), x, sigma), rtol=1e-12, atol=1e-12)
 
 
 DIM, RANK, N = 12, 5, 4

@@ -13,6 +13,7 @@ from run_spine import forget, run, silent, trained, user_files
 from seeded import seeded
 from smoke import smoke, typed
 from tables import cells
+from user_images import random_pixels
 
 from diffusion_core.exact import tied_mixture
 from diffusion_core.exact.tied_mixture import TiedMixture
@@ -90,7 +91,7 @@ REFUSED = {  # a text of NET -> another one -> what the error says
 
 @cells(REFUSED)
 def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(row: str, cell: str, folder: Path):
-    np.savez(folder / "images.npz", images=np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8))
+    np.savez(folder / "images.npz", images=random_pixels(400, 16, 16, 3))
     ended = smoke(folder, "beta", "--network", write(folder, row, cell), "--data", "npz16:images.npz", status=2)
     assert ended.refused(REFUSED[row][cell]), ended
     assert not (folder / "store").exists()
@@ -189,9 +190,7 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     fewer = code.replace("(32, 64, 64, 64), norm_num_groups=8", "(8, 8, 8, 8), norm_num_groups=4")
     assert fewer != code
     (folder / "unet_xyz.py").write_text(fewer)
-    rng = np.random.default_rng(0)
-    patches = rng.integers(0, 256, (400, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
-    np.savez(folder / "images.npz", images=patches)
+    np.savez(folder / "images.npz", images=random_pixels(400, 4, 4, 3).repeat(16, axis=1).repeat(16, axis=2))
     (folder / "pixels_xyz.py").write_text("def few(pixels):\n    return pixels[:, :, ::16, ::16].flatten(1).float()\n")
     few = "--n-samples 40 --train-images 64 --seeds 1 --features python:pixels_xyz:few".split()
     if not plain:  # that one is timed
