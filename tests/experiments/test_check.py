@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exact_networks import exact
 from PIL import Image
 from refusals import refused
 from smoke import Ended, typed
 from studies import plan
-from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
@@ -30,14 +30,7 @@ from experiments.user import pretrained
 from experiments.user.network_io import network_fingerprint
 
 DATA = load("mnist5k")
-EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
-TABLE = adapters.linear_betas()
 LIMIT = 40  # images per batch that `grey` has memory for
-
-
-def ddpm(z: Tensor, t: Tensor) -> Tensor:
-    sigma = level_of(TABLE)(t).float()
-    return EXACT(z * (1 + sigma**2).sqrt().view(-1, 1, 1, 1), sigma)
 
 
 def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
@@ -48,6 +41,7 @@ def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
 
 
 any_size = GaussianDenoiser()
+ddpm = exact("vp", "eps", adapters.linear_betas(), Empirical(DATA.standardised()[:80]), DATA, (-0.5, 0.5))
 right = adapters.vp(ddpm, DATA, pixels=(-0.5, 0.5))
 wrong = adapters.vp(ddpm, DATA)
 useless = adapters.vp(lambda z, t: -z, DATA)
