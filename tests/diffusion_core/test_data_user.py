@@ -55,6 +55,11 @@ def in_files(data: DataSet) -> tuple[Array, list[int]]:
     return data.numbers[order].numpy(), data.labels[order].tolist()
 
 
+def read(name: str, content: Any) -> tuple[Array, list[int]]:
+    """Images and labels in the order of the files, of data with this content."""
+    return in_files(load(written(name, content)))
+
+
 def padded(images: Array, edge: int = 2) -> Array:
     """Grey images (n, H, H) as (n, 1, ...) in a black border."""
     return np.pad(images, ((0, 0), (edge, edge), (edge, edge)))[:, None]
@@ -68,7 +73,7 @@ def encoded(pixels: Array, file_format: str, **options: Any) -> bytes:
 def test_folder_is_sorted_labelled_by_subfolder_and_padded():
     files = dict(zip(["b/9.png", "a/x/2.PNG", "b/10.bmp", "a/1.png"], GREY, strict=True))
     hidden = {".thumbnails/1.png": GREY[0, :5, :5], "a/.notes.txt": b"not an image"}
-    pixels, labels = in_files(load(written("folder:set", files | hidden)))
+    pixels, labels = read("folder:set", files | hidden)
     assert (pixels == padded(GREY[[3, 1, 2, 0]])).all()  # a/1, a/x/2, b/10, b/9
     assert labels == [0, 0, 1, 1]
 
@@ -114,13 +119,13 @@ def test_large_images_are_reduced_without_aliasing():
     stripes = np.zeros((2, 256, 256), dtype=np.uint8)
     stripes[0, :, ::2] = 255  # the finest there are: what is left of them after reduction is aliasing
     stripes[1, :128] = 255
-    reduced, _ = in_files(load(written("folder:set", {"0.png": stripes[0], "1.png": stripes[1]})))
+    reduced, _ = read("folder:set", {"0.png": stripes[0], "1.png": stripes[1]})
     assert reduced.shape == (2, 1, 32, 32)
     assert (abs(reduced[0] - 127.5) < 5).all()
     assert (reduced[1, 0, :14] == 255).all() and (reduced[1, 0, 18:] == 0).all()
     coloured = np.stack([stripes, stripes, 255 - stripes], axis=3)
     for images in (stripes, stripes[..., None], stripes[:, None], coloured):
-        pixels, _ = in_files(load(written("npz:x.npz", {"images": images})))
+        pixels, _ = read("npz:x.npz", {"images": images})
         assert (pixels[:, :1] == reduced).all()
 
 
@@ -134,7 +139,7 @@ def test_a_size_in_the_name_is_the_size_of_the_images(side: int):
         assert (load(name).numbers[0, 0].numpy() == reduced).all()
         assert load(resolve(name)).name.startswith(name + "@") and resolve(resolve(name)) == resolve(name)
     if side >= 28:
-        pixels, _ = in_files(load(written(f"npz{side}:x.npz", {"images": GREY})))
+        pixels, _ = read(f"npz{side}:x.npz", {"images": GREY})
         assert pixels.shape[1:] == (1, side, side) and (pixels == padded(GREY, (side - 28) // 2)).all()
 
 
@@ -155,7 +160,7 @@ NAMES = ["cat", "ape", "bee", "ape"]
     ],
 )
 def test_images_of_npz(arrays: dict[str, Any], images: Array):
-    pixels, labels = in_files(load(written("npz:x.npz", arrays)))
+    pixels, labels = read("npz:x.npz", arrays)
     assert (pixels == images).all() and labels == [0] * len(images)
 
 
@@ -169,7 +174,7 @@ def test_images_of_npz(arrays: dict[str, Any], images: Array):
     ],
 )
 def test_labels_of_npz_are_numbers_or_names_in_their_order(labels: Any, numbers: list[int]):
-    pixels, found = in_files(load(written("npz:x.npz", {"images": GREY, "labels": labels, "y": range(4)})))
+    pixels, found = read("npz:x.npz", {"images": GREY, "labels": labels, "y": range(4)})
     assert (pixels == padded(GREY)).all() and found == numbers
 
 

@@ -14,6 +14,7 @@ import torch
 import warm
 from refusals import refused
 from seeded import normal
+from tables import cells
 from torch import Tensor
 from torch.testing import assert_close
 from user_images import MEAN, STD, black
@@ -267,42 +268,49 @@ def edit(path: Path, **values: Any):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
-CLASSES = "num_class_embeds"
+UNFIT: dict[str, dict[str, dict[str, Any]]] = {  # file of a pipeline -> what the error says -> what is changed there
+    "scheduler/scheduler_config.json": {
+        "prediction_type='flow': it must be one of epsilon, v_prediction, sample": {"prediction_type": "flow"},
+        "'ScoreSdeVeScheduler' .* no attribute 'alphas_cum": {"_class_name": "ScoreSdeVeScheduler"},
+        r"timestep_type='continuous', so it receives ln\(sigma\) / 4": {
+            "_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous", "prediction_type": "v_prediction"},
+        "use_flow_sigmas=True, so it is one of a flow": {
+            "_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
+    },
+    "unet/config.json": {
+        "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'": {"_class_name": "UNet2DConditionModel"},
+        "side=32: data='mine' has images of 16x16": {"sample_size": 32},
+        "time_embedding_type='fourier': it must be 'positional'": {"time_embedding_type": "fourier"},
+        "diffusers cannot load it": {"block_out_channels": [32, 64]},
+        "its weights lack down_blocks": {"layers_per_block": 2},
+        "its weights have, unlike its config, mid_block": {"mid_block_type": None},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@cells(UNFIT)
+def test_a_folder_that_does_not_suit_is_refused(save: Save, row: str, cell: str):
+    folder = save()
+    edit(folder / row, **UNFIT[row][cell])
+    with refused(cell):
+        loaded(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "changes", "label", "message"),
+    "n_classes, label, message",
     [
-        (SCHEDULER, {"prediction_type": "flow"},
-         None, "prediction_type='flow': it must be one of epsilon, v_prediction, sample"),
-        (SCHEDULER, {"_class_name": "ScoreSdeVeScheduler"}, None, "'ScoreSdeVeScheduler' .* no attribute 'alphas_cum"),
-        (SCHEDULER, {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous",
-                     "prediction_type": "v_prediction"},
-         None, r"timestep_type='continuous', so it receives ln\(sigma\) / 4"),
-        (SCHEDULER, {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
-         None, "use_flow_sigmas=True, so it is one of a flow"),
-        (UNET, {"_class_name": "UNet2DConditionModel"},
-         None, "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'"),
-        (UNET, {"sample_size": 32}, None, "side=32: data='mine' has images of 16x16"),
-        (UNET, {"time_embedding_type": "fourier"},
-         None, "time_embedding_type='fourier': it must be 'positional'"),
-        (UNET, {"block_out_channels": [32, 64]}, None, "diffusers cannot load it"),
-        (UNET, {"layers_per_block": 2}, None, "its weights lack down_blocks"),
-        (UNET, {"mid_block_type": None}, None, "its weights have, unlike its config, mid_block"),
-        (UNET, {}, 1, "label=1: .* is unconditional"),
-        (UNET, {CLASSES: 4}, None, "label=None: .* needs a label from 0 to 3, or balanced"),
-        (UNET, {CLASSES: 4}, 4, "labels=4: it must be between 0 and 3"),
+        (None, 1, "label=1: .* is unconditional"),
+        (4, None, "label=None: .* needs a label from 0 to 3, or balanced"),
+        (4, 4, "labels=4: it must be between 0 and 3"),
     ],
-)  # fmt: skip
-def test_a_folder_that_does_not_suit_is_refused(
-    save: Save, file: str, changes: dict[str, Any], label: int | None, message: str
+)
+def test_a_label_that_a_network_does_not_have_is_refused(
+    save: Save, n_classes: int | None, label: int | None, message: str
 ):
-    folder = save(**{name: value for name, value in changes.items() if name == CLASSES})
-    edit(folder / file, **changes)
     with refused(message):
-        loaded(folder, label)
+        loaded(save(num_class_embeds=n_classes), label)
 
 
 @pytest.mark.parametrize("function", [fingerprint, describe, notes])
