@@ -20,7 +20,7 @@ def computing_in(precision: str, device: torch.device | str) -> AbstractContextM
         precision: one of `PRECISIONS`.
         device: where the network computes; a device for which torch has no autocast computes in fp32 only.
     """
-    kind = torch.device(device).type
-    if precision == "fp32" and not torch.amp.is_autocast_available(kind):
+    device_type = torch.device(device).type
+    if precision == "fp32" and not torch.amp.is_autocast_available(device_type):
         return nullcontext()
-    return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device_type, torch.bfloat16, enabled=precision == "bf16")

@@ -76,8 +76,8 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
     if not (len(images) and stable_above > 0):
-        given = f"{len(images)} images, stable_above={stable_above}"
-        raise ValueError(f"{given}: there must be at least one image, and the level must be positive")
+        got = f"{len(images)} images, stable_above={stable_above}"
+        raise ValueError(f"{got}: there must be at least one image, and the level must be positive")
     check_range("n_images", n_images, 1)
     check_range("batch_size", batch_size, 1)
     check_positive("lr", lr)

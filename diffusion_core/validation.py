@@ -28,22 +28,22 @@ def check_fields(config: Any) -> None:
     Raises:
         ValueError: a value of another type, such as True, 2.5 or "2" for an int, or NaN.
     """
-    kinds = _kinds(config.__class__)
+    hints = _hints(config.__class__)
     for field in fields(config):
-        kind = kinds.get(field.name, Any)
+        hint = hints.get(field.name, Any)
         value = getattr(config, field.name)
         if value is None and field.default is None:  # whatever the annotation says
             continue
-        object.__setattr__(config, field.name, as_type(field.name, kind, value))
+        object.__setattr__(config, field.name, as_type(field.name, hint, value))
 
 
-def as_type(name: str, kind: Any, value: Any) -> Any:
+def as_type(name: str, hint: Any, value: Any) -> Any:
     """The value as one of this type, as in `check_fields`; ValueError if it is none."""
     try:
-        return _checked(kind, value)
+        return _checked(hint, value)
     except (TypeError, OverflowError):
         shown = " ".join(reprlib.repr(value).split())
-        raise ValueError(f"{name}={shown}: it must be {_rule(kind)}") from None
+        raise ValueError(f"{name}={shown}: it must be {_rule(hint)}") from None
 
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
@@ -67,17 +67,17 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name}={value}: it must be above 0 and finite")
 
 
-def one_of(kind: str, value: str, allowed: Iterable[str]) -> str:
+def one_of(name: str, value: str, allowed: Iterable[str]) -> str:
     """`value`. Raises ValueError unless it is in `allowed`; the message has `allowed` and the closest match."""
     if value not in allowed:
         close = difflib.get_close_matches(value, allowed, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"{kind}={value!r}: it must be one of {', '.join(allowed)}{hint}")
+        suggestion = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{name}={value!r}: it must be one of {', '.join(allowed)}{suggestion}")
     return value
 
 
 @cache
-def _kinds(cls: type) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, Any]:
     """Field name -> type. Empty if an annotation has no meaning when the program runs."""
     try:
         return get_type_hints(cls)
@@ -85,10 +85,10 @@ def _kinds(cls: type) -> dict[str, Any]:
         return {}
 
 
-def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch per kind of type
+def _checked(hint: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch per form of hint
     """`value` as a value of this type. Raises TypeError if it is none."""
-    origin = get_origin(kind)
-    arguments = get_args(kind)
+    origin = get_origin(hint)
+    arguments = get_args(hint)
     if origin in (Union, types.UnionType):
         for option in arguments:
             try:
@@ -96,21 +96,21 @@ def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch
             except TypeError:
                 continue
     elif origin is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in arguments):
+        if any(value == literal and type(value) is type(literal) for literal in arguments):
             return value
     elif origin is tuple:
         if isinstance(value, list | tuple):
             wanted = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
             if len(wanted) == len(value):
-                return tuple(_checked(item_kind, item) for item_kind, item in zip(wanted, value, strict=True))
-    elif kind in (int, float):
+                return tuple(_checked(item_hint, item) for item_hint, item in zip(wanted, value, strict=True))
+    elif hint in (int, float):
         if isinstance(value, Real) and not isinstance(value, bool | Enum):
-            if kind is int and value % 1 == 0:  # infinity % 1 is nan
+            if hint is int and value % 1 == 0:  # infinity % 1 is nan
                 return math.floor(value)
-            if kind is float and not math.isnan(value):
+            if hint is float and not math.isnan(value):
                 return float(value) + 0.0
-    elif kind in RULES:
-        if isinstance(value, kind):
+    elif hint in RULES:
+        if isinstance(value, hint):
             return value
     else:
         if is_dataclass(value) and not isinstance(value, type):
@@ -119,10 +119,10 @@ def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch
     raise TypeError
 
 
-def _rule(kind: Any) -> str:
+def _rule(hint: Any) -> str:
     """Says in words what a value of this type is. The type is one that `_checked` refuses values of."""
-    origin = get_origin(kind)
-    arguments = get_args(kind)
+    origin = get_origin(hint)
+    arguments = get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(map(_rule, arguments))
     if origin is Literal:
@@ -130,4 +130,4 @@ def _rule(kind: Any) -> str:
     if origin is tuple:
         items = f"each {_rule(arguments[0])}" if arguments[1:] == (...,) else ", ".join(map(_rule, arguments))
         return f"a tuple: {items}"
-    return RULES.get(kind, str(kind))
+    return RULES.get(hint, str(hint))

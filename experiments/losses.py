@@ -44,7 +44,7 @@ Examples:
   losses my_eval:loss_before my_eval:loss_after --train-noise "log-normal(-0.507, 1.2)"
 
 Exit status: 0 whatever is found, 2 for invalid arguments or a loss that is refused."""
-KINDS = ("python:", "diffusers:", "checkpoint:")  # of networks; all others are functions
+NETWORKS = ("python:", "diffusers:", "checkpoint:")  # how networks are spelt; all others are functions
 AT_ONCE = 64  # images per call of a loss
 RARE = 0.001  # a level is outside training if less of the training noise is above it, or below
 NAMING = "before=A1,A2 after=B1,B2 are names"
@@ -124,18 +124,18 @@ def command(arguments: Sequence[str], prog: str) -> int:
     networks = [network for group in groups.values() for network in group]
     with result_folder.lock_folder(options.out), progress_bar(len(networks)) as advance:
         held_out = load_held_out(options, networks)
-        candidates = [measure(name, group, sigmas, options, held_out, advance) for name, group in groups.items()]
+        measured = [measure(name, group, sigmas, options, held_out, advance) for name, group in groups.items()]
         info = {
             "experiment": "losses",
-            "question": f"At which noise levels is the loss lower than that of {candidates[0].name}?",
+            "question": f"At which noise levels is the loss lower than that of {measured[0].name}?",
             "held_out": held_out.name,
             "warnings": [*filter(None, (held_out.warning, warn_of_unknown_noise(options, networks)))],
             "reports": find_reports(networks, options.out),
         }
         tables = {
-            "curves.csv": curve_rows(candidates, sigmas),
-            "contrasts.csv": compare_levels(candidates, sigmas, held_out.no_verdict),
-            "densities.csv": noise_rows(dict.fromkeys(c.train_noise for c in candidates if c.train_noise)),
+            "curves.csv": curve_rows(measured, sigmas),
+            "contrasts.csv": contrast_levels(measured, sigmas, held_out.no_verdict),
+            "densities.csv": noise_rows(dict.fromkeys(group.train_noise for group in measured if group.train_noise)),
         }
         page = result_folder.write_finished(options.out, info, tables, time.time() - began)
     console = Terminal()
@@ -170,7 +170,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut:
     from diffusion_core.data.load import load, resolve
     from experiments.user.pretrained import training_config
 
-    are_networks = {network.startswith(KINDS) for network in networks}
+    are_networks = {network.startswith(NETWORKS) for network in networks}
     if len(are_networks) > 1 or (options.held_out and False in are_networks):
         raise ValueError("networks: a function brings its own images and units; leave out networks and --held-out")
     if False in are_networks:
@@ -224,7 +224,7 @@ def measure(
     noises = list["NoiseDistribution | None"]()
     for network in networks:
         advance(network)
-        if network.startswith(KINDS):
+        if network.startswith(NETWORKS):
             model = load_network(network, data_of(options.data), options.label, machine.device)
             low, high = getattr(model, "span", (low, high))
             noise = read_train_noise(network)
@@ -264,7 +264,7 @@ def make_loss(model: "Model", held_out: HeldOut, device: str) -> "Callable[..., 
 
     def loss(index: "Tensor", sigma: "Tensor", seed: "Tensor") -> "Tensor":
         x0 = held_out.x0[index]
-        generators = [torch.Generator().manual_seed(number) for number in seed.tolist()]
+        generators = [torch.Generator().manual_seed(value) for value in seed.tolist()]
         noise = torch.stack([torch.randn(x0.shape[1:], generator=generator) for generator in generators])
         x = x0 + broadcast_like(x0, sigma) * noise
         checked = CheckedModel(bind_index(model, held_out.labels[index].to(device)))
@@ -316,8 +316,8 @@ def read_train_noise(network: str) -> "NoiseDistribution | None":
     from experiments.user.pretrained import training_config
 
     parameters = dict(training_config(network).get("noise", {}))
-    kind = {kind.__name__: kind for kind in NOISE_DISTRIBUTIONS.values()}.get(parameters.pop("class", ""))
-    return kind(**parameters) if kind else None
+    noise_class = {made.__name__: made for made in NOISE_DISTRIBUTIONS.values()}.get(parameters.pop("class", ""))
+    return noise_class(**parameters) if noise_class else None
 
 
 def warn_of_unknown_noise(options: LossesOptions, networks: Sequence[str]) -> str:
@@ -325,31 +325,31 @@ def warn_of_unknown_noise(options: LossesOptions, networks: Sequence[str]) -> st
     from experiments.user.pretrained import training_config
 
     for network in networks if not options.train_noise else ():
-        noise = training_config(network).get("noise") if network.startswith(KINDS) else None
+        noise = training_config(network).get("noise") if network.startswith(NETWORKS) else None
         if noise and not read_train_noise(network):
             name = noise["class"].partition("@")[0]
             return f"{network}: {name} is unknown here, so no level counts as outside its training; give --train-noise."
     return ""
 
 
-def curve_rows(candidates: Sequence[NetworkGroup], sigmas: Sequence[float]) -> list[Row]:
+def curve_rows(measured: Sequence[NetworkGroup], sigmas: Sequence[float]) -> list[Row]:
     """Rows of curves.csv: the loss at each level, a mean over networks and images."""
     rows = list[Row]()
-    for candidate in candidates:
-        noise = candidate.train_noise and candidate.train_noise.name
-        for sigma, loss in zip(sigmas, candidate.losses.mean(dim=(0, 2)).tolist(), strict=True):
-            rows.append({"model_id": candidate.name, "train_noise": noise, "sigma": sigma, "relative_error": loss})
+    for group in measured:
+        noise = group.train_noise and group.train_noise.name
+        for sigma, loss in zip(sigmas, group.losses.mean(dim=(0, 2)).tolist(), strict=True):
+            rows.append({"model_id": group.name, "train_noise": noise, "sigma": sigma, "relative_error": loss})
     return rows
 
 
-def compare_levels(candidates: Sequence[NetworkGroup], sigmas: Sequence[float], no_verdict: str = "") -> list[Row]:
-    """Rows of contrasts.csv: each candidate against the first at each level, with Holm's correction for all of them.
+def contrast_levels(measured: Sequence[NetworkGroup], sigmas: Sequence[float], no_verdict: str = "") -> list[Row]:
+    """Rows of contrasts.csv: each group against the first at each level, with Holm's correction for all of them.
 
     There is no verdict at a level that is outside the training of both, and none at all if `no_verdict` says why.
     """
     from experiments.distances.intervals import CONFIDENCE, holm, verdict
 
-    first, *others = candidates
+    first, *others = measured
     edges = [(above * below) ** 0.5 for above, below in itertools.pairwise(sigmas)]
     pairs = [*itertools.product(others, range(len(sigmas)))]
     estimates = [estimate_ratio(other.losses[:, level], first.losses[:, level]) for other, level in pairs]

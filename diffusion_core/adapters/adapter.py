@@ -77,9 +77,9 @@ class Convention:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
         by_value = is_dataclass(self.time) and not isinstance(self.time, type)  # others are known by an address
         if not (by_value and all(hasattr(self.time, name) for name in ("span", "time"))):
-            given = getattr(self.time, "__name__", None)  # a class, or a function that makes a time
-            brackets = f": it lacks its brackets, {given}()" if given else ""
-            raise ValueError(f"time={given or repr(self.time)}: it must be one of {TIMES}{brackets}")
+            name = getattr(self.time, "__name__", None)  # a class, or a function that makes a time
+            brackets = f": it lacks its brackets, {name}()" if name else ""
+            raise ValueError(f"time={name or repr(self.time)}: it must be one of {TIMES}{brackets}")
         if isinstance(self.time, FlowTime) != (self.process == "flow"):
             raise ValueError(f"time={self.time}: FlowTime() is the time of process='flow', not of {self.process!r}")
         allowed = OF_PROCESS[self.process]
@@ -173,7 +173,7 @@ class Adapter(nn.Module):
 
     @property
     def default_schedules(self) -> tuple[str, ...]:
-        """Schedules of the loops that networks of its kind come with, the usual one first; a step to 0 follows them."""
+        """Schedules of the loops that such networks come with, the usual one first; a step to 0 follows them."""
         if self.convention.process == "flow":
             return "flow", "flow(shift=3)"
         # for DDPM's table that of diffusers' DDIMScheduler and DDPMScheduler

@@ -1,7 +1,7 @@
 """The time that a network receives: a number that stands for the noise level.
 
 Here `sigma` is in units of the network's own images: the noise's standard deviation over the factor of the clean image.
-Each kind of time has `time(sigma)`, on tensors float64 (B,), and `span`, the smallest and the largest sigma that the
+Each time has `time(sigma)`, on tensors float64 (B,), and `span`, the smallest and the largest sigma that the
 network knows. Beyond the span `time` returns its end.
 """
 
@@ -22,7 +22,7 @@ ALL = (0.0, math.inf)
 
 
 class Time(Protocol):
-    """A kind of time, see the top of this file."""
+    """What a network receives as its time, see the top of this file."""
 
     @property
     def span(self) -> tuple[float, float]: ...
@@ -182,8 +182,8 @@ def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **opt
 def is_ddpm_table(time: Time) -> bool:
     """Whether `time` is that of `linear_betas()`, up to rounding in float32."""
     table = torch.tensor(ddpm_table(data_std=1.0))
-    given = torch.tensor(time.sigmas) if isinstance(time, TableTime) else torch.empty(0)
-    return given.shape == table.shape and torch.allclose(given, table, rtol=1e-3, atol=0)
+    present = torch.tensor(time.sigmas) if isinstance(time, TableTime) else torch.empty(0)
+    return present.shape == table.shape and torch.allclose(present, table, rtol=1e-3, atol=0)
 
 
 def from_betas(betas: Sequence[float] | Tensor, **options: Any) -> TableTime:
@@ -205,9 +205,9 @@ def from_abar(abar: Sequence[float] | Tensor, **options: Any) -> TableTime:
     Note: with rescale_betas_zero_snr some schedulers of diffusers put 2^-24 in place of the last level 0, which may be
         above the level before it.
     """
-    values = [float(level) for level in abar]
+    values = [float(share) for share in abar]
     while values and values[-1] == 0:
         values.pop()
-    if not all(before > level > 0 for before, level in pairwise([1.0, *values])):
+    if not all(before > share > 0 for before, share in pairwise([1.0, *values])):
         raise ValueError("abar: its levels must decrease from below 1 towards 0")
-    return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **options)
+    return TableTime(tuple(math.sqrt((1 - share) / share) for share in values), **options)

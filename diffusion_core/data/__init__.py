@@ -15,7 +15,7 @@ SIDES = (8, 1024)  # the smallest and the largest images of a user
 class UserData(NamedTuple):
     """The parts of a name of a user's own data."""
 
-    kind: str  # folder or npz, with a size if one is given; latents or points
+    form: str  # folder or npz, with a size if one is given; latents or points
     path: str
     fingerprint: str | None
     side: int  # of images as they are used
@@ -42,6 +42,6 @@ def check_name(name: str) -> None:
 def split_name(name: str) -> tuple[str, str | None]:
     """A name without its fingerprint, and the fingerprint."""
     if user := parse(name):
-        return f"{user.kind}:{user.path}", user.fingerprint
+        return f"{user.form}:{user.path}", user.fingerprint
     match = re.fullmatch(r"([\w-]+)@([0-9a-f]{12})", name)
     return (match[1], match[2]) if match else (name, None)

@@ -23,8 +23,8 @@ class DataSet:
         """ValueError unless the labels suit the numbers, which have a scale."""
         check_fields(self)
         if self.labels.shape != (n := len(self.numbers),) or not (self.labels.double() % 1 == 0).all():
-            given = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise ValueError(f"data={self.name!r}: labels must be {n} whole numbers, got {given}")
+            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise ValueError(f"data={self.name!r}: labels must be {n} whole numbers, got {got}")
         object.__setattr__(self, "labels", self.labels.long())
         if not self.std > 0:
             raise ValueError(f"data={self.name!r}: std={self.std}, but images that are all alike have no scale")
@@ -70,8 +70,8 @@ class Images(DataSet):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            given = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
-            raise ValueError(f"data={self.name!r}: pixels must be uint8 (n, C, H, W), got {given}")
+            got = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
+            raise ValueError(f"data={self.name!r}: pixels must be uint8 (n, C, H, W), got {got}")
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))

@@ -85,7 +85,7 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
     mean = numbers.double().mean().item()
     std = numbers.double().std(correction=0).item()
     if numbers.is_floating_point():
-        if user and (unlike := _describe_mismatch(user.kind, numbers, std)):
+        if user and (unlike := _describe_mismatch(user.form, numbers, std)):
             warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
         return Values(name, numbers, labels, mean, std)
     return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
@@ -111,13 +111,13 @@ def random_order(n: int) -> NDArray[np.intp]:
 def _read_user(name: str, user: UserData) -> tuple[Tensor, Tensor]:
     """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`."""
     path = Path(user.path).expanduser()
-    kind = user.kind
+    form = user.form
     try:
-        if f"{kind}:" in (LATENTS, POINTS):
-            values, labels = read_values(path, points=f"{kind}:" == POINTS)
+        if f"{form}:" in (LATENTS, POINTS):
+            values, labels = read_values(path, points=f"{form}:" == POINTS)
             numbers = torch.from_numpy(values)
         else:
-            images, labels = (read_folder if kind.startswith("folder") else read_npz)(path, user.side)
+            images, labels = (read_folder if form.startswith("folder") else read_npz)(path, user.side)
             images = images if images.ndim == 4 else images[..., None]
             images = images[..., :1] if (images == images[..., :1]).all() else images  # grey
             numbers = _pad(torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, 3, 1))), user.side)
@@ -133,13 +133,13 @@ def _pad(pixels: Tensor, side: int) -> Tensor:
     return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
-def _describe_mismatch(kind: str, values: Tensor, std: float) -> str:
+def _describe_mismatch(form: str, values: Tensor, std: float) -> str:
     """The warning about a channel or coordinate that varies much less than all numbers; "" if there is none."""
     stds = values.double().transpose(0, 1).flatten(1).std(dim=1, correction=0)
     share = float(stds.min()) / std
     if share >= 1 / UNLIKE:
         return ""
-    are_points = f"{kind}:" == POINTS
+    are_points = f"{form}:" == POINTS
     axis = f"{'coordinate' if are_points else 'channel'} {int(stds.argmin())}"
     text = f"{axis} has {share:.2g} of the standard deviation of all numbers, and noise levels are those of all"
     return f"{text}: give (x - x.mean(axis=0)) / x.std(axis=0)" if are_points else text
@@ -165,12 +165,12 @@ def _mnist5k(root: Path, train: bool) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pixels.copy()), torch.from_numpy(rows[:, -1].astype(np.int64))
 
 
-def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-    """A data set of torchvision, of class `kind` there, downloaded if it is missing; `by_hand`: which files to get."""
+def _torchvision(name: str, class_name: str, by_hand: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
+    """A data set of torchvision, of that class there, downloaded if it is missing; `by_hand`: which files to get."""
     from torchvision import datasets
 
     try:
-        dataset = getattr(datasets, kind)(str(root), train=train, download=True)
+        dataset = getattr(datasets, class_name)(str(root), train=train, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -205,12 +205,12 @@ def read_values(path: Path, points: bool) -> tuple[NDArray[np.float32], Labels]:
 
 def _check_values(values: NDArray[Any], points: bool) -> None:
     """ValueError unless they are floats of the right form, which float32 can hold."""
-    given = f"{values.dtype} {values.shape}"
+    got = f"{values.dtype} {values.shape}"
     if values.dtype.kind != "f" or values.ndim < 2 or values.size == 0 or (points and values.ndim != 2):
         form = "(n, d), a row for each point" if points else "(n, ...), such as (n, 4, 32, 32)"
-        raise ValueError(f"it holds {given}, but {'points' if points else 'latents'} are floats {form}")
+        raise ValueError(f"it holds {got}, but {'points' if points else 'latents'} are floats {form}")
     if not np.isfinite(values).all():
-        raise ValueError(f"it holds {given} with NaN or infinity")
+        raise ValueError(f"it holds {got} with NaN or infinity")
     with np.errstate(over="ignore", invalid="ignore"):
         std = values.std(dtype=np.float64)
         change = np.abs(values - values.astype(np.float32)).max()

@@ -100,7 +100,7 @@ def _write_code(directory: Path, run: Run, model: Model, libraries: Iterable[str
     if run.machine.precision != "fp32":
         title += f"; scored with the network under {run.machine.precision} autocast, which is not used here"
     target = ExportTarget(title, setting.sampler, run.sigmas, setting.final_denoise, model, data_of(run.network.data))
-    about: dict[str, Any] = target.settings() | {"difference": None}
+    about: dict[str, Any] = target.entries() | {"difference": None}
     about |= {name: {} for name in ("exports", "no_exports", "not_compared")}
     for library in (library for library in EXPORTS if library in libraries):
         try:

@@ -187,7 +187,7 @@ class ExportTarget:
             unit = "from {:g} (black) to {:g} (white)".format(*self.convention.pixels)
         return f"\n# {variable} = sample(net, {more}lambda: {self.noise}{self.first})  # {unit}\n"
 
-    def settings(self) -> dict[str, Any]:
+    def entries(self) -> dict[str, Any]:
         """Returns entries of settings.json: the levels, and the times, labels and dtype that the network gets."""
         convention = self.convention if self.adapter else None
         names = ("labels", "n_classes", "guidance", "null_label")

@@ -90,9 +90,9 @@ def check_architecture(source: str, shape: tuple[int, ...], parameterisation: st
     def evaluate(x: Tensor, c: Tensor) -> Tensor:
         with user_code_errors(what, ValueError):
             out: Any = trunk(x, c)
-        given, wanted = tuple(getattr(out, "shape", ())), (len(x), *shape)
-        if not isinstance(out, Tensor) or given != wanted:
-            raise ValueError(f"{what}: forward gave {type(out).__name__} {given}; it must be a Tensor {wanted}")
+        got, wanted = tuple(getattr(out, "shape", ())), (len(x), *shape)
+        if not isinstance(out, Tensor) or got != wanted:
+            raise ValueError(f"{what}: forward gave {type(out).__name__} {got}; it must be a Tensor {wanted}")
         if not out.isfinite().all():
             raise ValueError(f"{what}: its output is not finite for all c from {-LARGEST_C:.3g} to {LARGEST_C:.3g}")
         return out
@@ -115,11 +115,11 @@ def check_large_batch(source: str, shape: tuple[int, ...], parameterisation: str
     """ValueError if the output for one of the 16 inputs differs in a batch of n, or of as many as memory holds."""
     trunk, x, c = _moved(source, shape, parameterisation, device)
 
-    def compare(most: int) -> None:
+    def check_up_to(most: int) -> None:
         check_repeatable(f"network={source!r}", lambda which: trunk(x[which], c[which]), N_INPUTS, ALONE, FEW, most)
 
     with torch.no_grad():
-        halve_until_it_fits(n, compare)
+        halve_until_it_fits(n, check_up_to)
 
 
 def _moved(source: str, shape: tuple[int, ...], parameterisation: str, device: str) -> tuple[nn.Module, Tensor, Tensor]:

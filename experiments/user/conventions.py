@@ -48,26 +48,26 @@ class WrappedModel(nn.Module):
 class Hypothesis:
     """A possible mistake, what to write instead, and the adapter read so."""
 
-    kind: str
+    aspect: str
     instead: str
     read: Read
     must_fit: bool = False  # whether to name it only if no level stays doubtful, since it is often better by chance
 
     @property
     def message(self) -> str:
-        return f"check its {self.kind}: it fits {self.instead} better"
+        return f"check its {self.aspect}: it fits {self.instead} better"
 
     def and_then(self, other: "Hypothesis") -> "Hypothesis":
         """Both mistakes at once."""
-        kind = f"{self.kind} and {other.kind}"
+        aspect = f"{self.aspect} and {other.aspect}"
         instead = f"{self.instead} with {other.instead}"
-        return Hypothesis(kind, instead, lambda model: other.read(self.read(model)), must_fit=True)
+        return Hypothesis(aspect, instead, lambda model: other.read(self.read(model)), must_fit=True)
 
 
 def hypotheses(model: Adapter) -> list[Hypothesis]:
     """All hypotheses about an adapter that differ from what it is. Of equals the first is named."""
     tables = HYPOTHESES | (OF_IMAGES if isinstance(model.data, Images) else OF_VALUES)
-    rows = [Hypothesis(kind, *row) for kind, table in tables.items() for row in table(model)]
+    rows = [Hypothesis(aspect, *row) for aspect, table in tables.items() for row in table(model)]
     present = model.net, model.convention, model.scale
     return [row for row in rows if ((new := row.read(model)).net, new.convention, new.scale) != present]
 
@@ -98,8 +98,8 @@ def multiply(factor: float) -> Change:
 def relabel(labels: Mapping[int, int]) -> Read:
     """The network with other labels for some."""
 
-    def change(given: Tensor) -> Tensor:
-        return given.clone().cpu().apply_(lambda label: labels.get(label, label)).to(given.device)
+    def change(old: Tensor) -> Tensor:
+        return old.clone().cpu().apply_(lambda label: labels.get(label, label)).to(old.device)
 
     return wrap(labels=change)
 
@@ -118,7 +118,7 @@ def _times(model: Adapter) -> Rows:
     n = len(table.sigmas) if table else TRAINING_STEPS
     first, last = (table.first, table.first + n - 1) if table else (0, 1)
 
-    def within(factor: float, offset: float) -> Change:
+    def clamped(factor: float, offset: float) -> Change:
         return lambda t: (factor * t + offset).clamp(first, last).to(t.dtype)
 
     if table and n > 2:  # the index stays within the present ones
@@ -134,8 +134,8 @@ def _times(model: Adapter) -> Rows:
         changes |= {f"{factor:.3g} * t": multiply(factor) for factor in (1 / model.scale, 0.5, 2.0)}
     elif not isinstance(now, LogSigma):
         by = OFFSET * (last - first)
-        changes |= {f"{first + last} - t": within(-1, first + last), f"t - {by:.3g}": within(1, -by)}
-        changes |= {f"t + {by:.3g}": within(1, by)}
+        changes |= {f"{first + last} - t": clamped(-1, first + last), f"t - {by:.3g}": clamped(1, -by)}
+        changes |= {f"t + {by:.3g}": clamped(1, by)}
         for count in dict.fromkeys((TRAINING_STEPS, n)) if not (table and table.whole) else ():
             changes |= {f"{count} * t": multiply(count), f"t / {count}": multiply(1 / count)}
     yield from ((f"net(z, {text})", wrap(time=change)) for text, change in changes.items())

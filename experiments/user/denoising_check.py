@@ -38,7 +38,7 @@ LITTLE = 0.2  # of the best linear predictor's: errors below it count as that la
 FIRST_LOOK = 6  # images per level of a first look at a hypothesis
 PAIR_LOOK = 2  # and of a first look at a pair
 FINALISTS = 4  # hypotheses that all images decide
-N_FIRST = 6  # best hypotheses that are paired with those of the kinds PAIRED, as are those of the kinds COMMON
+N_FIRST = 6  # best hypotheses that are paired with those of the aspects PAIRED, as are those of the aspects COMMON
 COMMON = ("range", "prediction", "sign")
 PAIRED = (*COMMON, "time", "black and white", "channel order", "orientation", "labels")
 SURE = 4.0  # standard errors by which errors differ clearly
@@ -231,8 +231,8 @@ class Search:
         text = ", ".join(f"{other} for class {label}" for label, other in labels.items())
         by_label = [Hypothesis("labels", f"label {text}", relabel(labels))] if labels else []
         rows = [*hypotheses(self.model), *self._solved(self.model), *by_label]
-        sizes = [row for row in rows if row.kind == "size"]
-        ranked = self._rank([row for row in rows if row.kind != "size"], FIRST_LOOK, 0)
+        sizes = [row for row in rows if row.aspect == "size"]
+        ranked = self._rank([row for row in rows if row.aspect != "size"], FIRST_LOOK, 0)
         best = self._decide(sorted(ranked[:FINALISTS], key=rows.index))
         if best is None or self.doubtful(best).any():  # last, since a border that is denoised exactly always helps
             best = self._decide([*sizes, *([best.hypothesis] if best and best.hypothesis else [])])
@@ -242,10 +242,10 @@ class Search:
             reading = best or self.start
             firsts = [reading.hypothesis] if reading.hypothesis else []
             if self.doubtful(reading).any():
-                firsts = [*ranked[:N_FIRST], *(row for row in rows if row.kind in COMMON), *firsts]
-            others = [*self._solved(reading.model), *(row for row in rows if row.kind in PAIRED)]
+                firsts = [*ranked[:N_FIRST], *(row for row in rows if row.aspect in COMMON), *firsts]
+            others = [*self._solved(reading.model), *(row for row in rows if row.aspect in PAIRED)]
             both = product(dict.fromkeys(firsts), others)
-            pairs = [first.and_then(other) for first, other in both if first.kind != other.kind]
+            pairs = [first.and_then(other) for first, other in both if first.aspect != other.aspect]
             pair = self._decide(sorted(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS], key=pairs.index))
             best = pair if pair and self._better(pair, reading) else best
         self.progress(1.0)
@@ -264,20 +264,20 @@ class Search:
                 instead = f"guidance={share:.2g}, as if the network guided already,"
                 yield Hypothesis("labels", instead, read_as(guidance=share))
 
-    def _rank(self, choices: Sequence[Hypothesis], n: int, done: float) -> list[Hypothesis]:
+    def _rank(self, rows: Sequence[Hypothesis], n: int, done: float) -> list[Hypothesis]:
         """Those that can be read so, by their errors on n images per level, best first."""
         sizes = dict[Hypothesis, float]()
-        for number, hypothesis in enumerate(choices):
-            if (candidate := self._read(hypothesis, n)) is not None:
-                sizes[hypothesis] = self._gain(candidate, self.start).nanmean().item()
-            self.progress(done + number / len(choices) / 2)
+        for index, hypothesis in enumerate(rows):
+            if (reading := self._read(hypothesis, n)) is not None:
+                sizes[hypothesis] = self._gain(reading, self.start).nanmean().item()
+            self.progress(done + index / len(rows) / 2)
         return sorted(sizes, key=lambda hypothesis: -sizes[hypothesis])
 
-    def _decide(self, choices: Sequence[Hypothesis]) -> Reading | None:
+    def _decide(self, rows: Sequence[Hypothesis]) -> Reading | None:
         """On all images: the best that is clearly better than the model as it is, of equals the first."""
-        helpful = [candidate for candidate in map(self._read, choices) if candidate and self._helps(candidate)]
-        best = max(helpful, key=lambda candidate: self._gain(candidate, self.start).nanmean().item(), default=None)
-        return next((candidate for candidate in helpful if best and not self._better(best, candidate)), None)
+        helpful = [reading for reading in map(self._read, rows) if reading and self._helps(reading)]
+        best = max(helpful, key=lambda reading: self._gain(reading, self.start).nanmean().item(), default=None)
+        return next((reading for reading in helpful if best and not self._better(best, reading)), None)
 
     def _read(self, hypothesis: Hypothesis, n: int | None = None) -> Reading | None:
         """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""
@@ -293,32 +293,32 @@ class Search:
         errors[~(self.in_span & _in_span(model))] = math.nan
         return errors
 
-    def doubtful(self, candidate: Reading) -> Tensor:
+    def doubtful(self, reading: Reading) -> Tensor:
         """The levels (levels,) with a doubtful error, but for those that a prediction of x0 explains."""
-        return (candidate.mean > self.thresholds) & ~candidate.saturated
+        return (reading.mean > self.thresholds) & ~reading.saturated
 
-    def _helps(self, candidate: Reading) -> bool:
+    def _helps(self, reading: Reading) -> bool:
         """Whether it is better than the model as it is, and than if the network returned 0."""
-        if candidate.hypothesis and candidate.hypothesis.must_fit and self.doubtful(candidate).any():
+        if reading.hypothesis and reading.hypothesis.must_fit and self.doubtful(reading).any():
             return False
-        nothing = _silent(candidate.model)
-        thanks = self._gain(candidate, Reading(None, nothing, self.batch.errors(self.batch.eps(nothing))))
-        return self._better(candidate, self.start) and bool(thanks.nanmean() > 0)
+        nothing = _silent(reading.model)
+        thanks = self._gain(reading, Reading(None, nothing, self.batch.errors(self.batch.eps(nothing))))
+        return self._better(reading, self.start) and bool(thanks.nanmean() > 0)
 
-    def _better(self, candidate: Reading, than: Reading) -> bool:
+    def _better(self, reading: Reading, than: Reading) -> bool:
         """Whether it is clearly better over all levels, and clearly worse at none.
 
         One that gains much, or repairs levels that are doubtful now, may be worse at others, within limits.
         """
-        gain = self._gain(candidate, than)
-        worse = _is_clear(-gain) & ~candidate.saturated
+        gain = self._gain(reading, than)
+        worse = _is_clear(-gain) & ~reading.saturated
         if gain.nanmean() > LARGE or self.doubtful(than).any():
-            worse &= self.doubtful(candidate)
+            worse &= self.doubtful(reading)
         return bool(_is_clear(gain.nanmean(dim=0)) and not worse.any())
 
-    def _gain(self, candidate: Reading, than: Reading) -> Tensor:
+    def _gain(self, reading: Reading, than: Reading) -> Tensor:
         """The log of how many times smaller its errors are (levels, images)."""
-        errors = candidate.errors
+        errors = reading.errors
         return ((than.errors[:, : errors.shape[1]] + self.unit) / (errors + self.unit)).log()
 
 

@@ -102,7 +102,7 @@ def user_code_errors(what: str, *also: type[Exception], file: Path | None = None
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | ValueError) and not isinstance(error, also):
             raise
-        line = f"line {number}: " if file and (number := _line(error, file)) else ""
+        line = f"line {line_number}: " if file and (line_number := _line(error, file)) else ""
         raise ValueError(f"{what}: {line}{format_error(error)}") from error
     finally:
         after = read_defaults()
@@ -113,9 +113,9 @@ def user_code_errors(what: str, *also: type[Exception], file: Path | None = None
         raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")
 
 
-def errors_in(kind: type, what: str) -> AbstractContextManager[None]:
+def errors_in(user_class: type, what: str) -> AbstractContextManager[None]:
     """As `user_code_errors`, with the line in the file of a user's class."""
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    file = getattr(sys.modules.get(user_class.__module__), "__file__", None)
     return user_code_errors(what, file=file and Path(file))
 
 

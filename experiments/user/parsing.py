@@ -55,10 +55,10 @@ def parse_sampler(text: str) -> "Sampler":
     return make(f"sampler={text!r}", table[name], **(usual | options))
 
 
-def make(what: str, kind: Callable[..., T], *values: Any, **options: Any) -> T:
+def make(what: str, factory: Callable[..., T], *values: Any, **options: Any) -> T:
     """An instance. ValueError, which names `what`, for anything that a user's class raises."""
     with imports.user_code_errors(what):
-        return kind(*values, **options)
+        return factory(*values, **options)
 
 
 def with_own(option: str, text: str, table: Table, base: type) -> Table:
@@ -66,9 +66,9 @@ def with_own(option: str, text: str, table: Table, base: type) -> Table:
     name, _, _ = text.strip().partition("(")
     if ":" not in name:
         return table
-    kind = imports.load_object(name, of=f"{option}=", may_be_class=True)
-    if isinstance(kind, type) and issubclass(kind, base) and "__dataclass_params__" in vars(kind):
-        return {name: kind}
+    user_class = imports.load_object(name, of=f"{option}=", may_be_class=True)
+    if isinstance(user_class, type) and issubclass(user_class, base) and "__dataclass_params__" in vars(user_class):
+        return {name: user_class}
     remedy = imports.REMEDY.replace("BASE", base.__name__)
     raise ValueError(f"{option}={name!r}: it must be a subclass of {base.__name__}; {remedy}")
 
@@ -90,11 +90,11 @@ def parse_schedule(text: str, data_std: float, table: Table = SCHEDULES) -> tupl
 
 
 def parse_call(
-    kind: str, text: str, table: Table, skip: int = 0, more: Sequence[str] = ()
+    option: str, text: str, table: Table, skip: int = 0, more: Sequence[str] = ()
 ) -> tuple[str, dict[str, Any]]:
     """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`, and `more`."""
     name, bracket, rest = text.strip().partition("(")
-    parameters = [*inspect.signature(table[one_of(kind, name, table)]).parameters.values()][skip:]
+    parameters = [*inspect.signature(table[one_of(option, name, table)]).parameters.values()][skip:]
     parameters = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters]
     parameters += [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in more]
     typed = [p.name for p in parameters if isinstance(p.default, int | float) or p.default is p.empty]
@@ -110,17 +110,18 @@ def parse_call(
             raise SyntaxError
     except (SyntaxError, ValueError):
         example = f"{name}({typed[0]}=1)" if typed else name
-        raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
+        raise ValueError(f"{option}={text!r}: it must read like {example}, with numbers") from None
     try:
         options = inspect.Signature(parameters).bind_partial(*values, **by_keyword).arguments
     except TypeError as error:
         names = ", ".join(p.name for p in parameters) or "none"
-        raise ValueError(f"{kind}={text!r}: {error}; the parameters of {name} are {names}") from None
+        raise ValueError(f"{option}={text!r}: {error}; the parameters of {name} are {names}") from None
     if others := sorted(set(options) - set(typed)):
-        raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
+        raise ValueError(f"{option}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
     whole = {p.name for p in parameters if p.annotation in (int, "int")}
     return name, {  # 1 and 1.0 must give the same identity
-        key: as_type(f"{kind}={text!r}: {key}", int if key in whole else float, value) for key, value in options.items()
+        key: as_type(f"{option}={text!r}: {key}", int if key in whole else float, value)
+        for key, value in options.items()
     }
 
 

@@ -39,15 +39,15 @@ def load_network(source: str, images: DataSet, label: Labels, device: str) -> Mo
 
     ValueError for an unknown spelling, and for a model that is missing, or does not suit the images or the label.
     """
-    kind, rest, root = _split(source)
-    if kind == "diffusers":
+    spelling, rest, root = _split(source)
+    if spelling == "diffusers":
         if not isinstance(images, Images):
             raise ValueError(f"diffusers: its networks work on pixels, but data={images.name!r} has none")
         return diffusers_unet.load(root, images, label, device)
     if label is not None:
         only = "only class-conditional diffusers: models do; adapters in a Python file have an argument labels"
-        raise ValueError(f"label={label}: {kind}: models take no label, {only}")
-    if kind == "checkpoint":
+        raise ValueError(f"label={label}: {spelling}: models take no label, {only}")
+    if spelling == "checkpoint":
         return _checkpoint(root, images, device)
     model: Any = imports.load_object(rest, PYTHON, of="model ")
     if isinstance(model, adapters.Adapter):
@@ -62,10 +62,10 @@ def fingerprint(source: str) -> str:
     For `python:` it is the text of the module and of what it imports from its folder (imports.py), with the attribute's
     name, but *not* what it reads. ValueError for an unknown spelling or a missing model.
     """
-    kind, rest, root = _split(source)
-    if kind == "python":
+    spelling, rest, root = _split(source)
+    if spelling == "python":
         return imports.code_hash(rest, PYTHON)
-    if kind == "checkpoint":  # network_io.py hashes the weights; the file also says when it was made
+    if spelling == "checkpoint":  # network_io.py hashes the weights; the file also says when it was made
         return hashlib.sha256(json.dumps([*_checkpoint_config(root).values()]).encode()).hexdigest()[:12]
     digest = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in diffusers_unet.find(root).files):
@@ -81,26 +81,26 @@ def network_id(files: str, outputs: str) -> str:
 
 def describe(source: str, label: Labels = None) -> str:
     """A short name for tables, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`. ValueError as in `fingerprint`."""
-    kind, rest, root = _split(source)
-    if kind == "python":
+    spelling, rest, root = _split(source)
+    if spelling == "python":
         return f"{PYTHON}{':'.join(imports.split_name(rest, PYTHON))}"
-    if kind == "diffusers":
+    if spelling == "diffusers":
         diffusers_unet.find(root)
         of_label = "balanced labels" if label == "balanced" else f"label {label}"
-        kind_of_network = "UNet2DModel" if label is None else f"UNet2DModel, {of_label}"
+        network = "UNet2DModel" if label is None else f"UNet2DModel, {of_label}"
     else:
         config = _checkpoint_config(root)
-        kind_of_network = f"{config['network']}, {config['parameterisation']}"
+        network = f"{config['network']}, {config['parameterisation']}"
     name = root.resolve().name if Path(rest).expanduser().exists() else rest
-    return f"{kind}:{name} ({kind_of_network})"
+    return f"{spelling}:{name} ({network})"
 
 
 def notes(source: str) -> list[str]:
     """Assumptions about the model, to be printed next to its results, one sentence each. Errors as in `fingerprint`."""
-    kind, _, root = _split(source)
-    if kind == "python":
+    spelling, _, root = _split(source)
+    if spelling == "python":
         return ["it is known by the text of its code, its parameters and its outputs on a fixed batch"]
-    if kind == "diffusers":
+    if spelling == "diffusers":
         return diffusers_unet.notes(root)
     return [f"it was trained on {_checkpoint_config(root)['data']}, in standard deviations of that data set"]
 
@@ -126,11 +126,11 @@ def network_notes(model: Model) -> list[str]:
 
 
 def _split(source: str) -> tuple[str, str, Path]:
-    """The kind, and what follows it: also as a path."""
-    kind, _, rest = source.partition(":")
-    if kind not in ("python", "diffusers", "checkpoint") or not rest:
+    """The spelling, and what follows it: also as a path."""
+    spelling, _, rest = source.partition(":")
+    if spelling not in ("python", "diffusers", "checkpoint") or not rest:
         raise ValueError(f"source={source!r}: unknown spelling; it must be one of {', '.join(SPELLINGS)}")
-    return kind, rest, diffusers_unet.find_folder(rest) if kind == "diffusers" else Path(rest).expanduser()
+    return spelling, rest, diffusers_unet.find_folder(rest) if spelling == "diffusers" else Path(rest).expanduser()
 
 
 def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
@@ -154,8 +154,8 @@ def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
 
 def training_config(source: str) -> dict[str, Any]:
     """The whole config of a network trained here; empty for all others. ValueError as in `fingerprint`."""
-    kind, _, root = _split(source)
-    return _read_config(root) if kind == "checkpoint" else {}
+    spelling, _, root = _split(source)
+    return _read_config(root) if spelling == "checkpoint" else {}
 
 
 def _checkpoint_config(root: Path) -> dict[str, str]:

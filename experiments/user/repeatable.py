@@ -135,7 +135,7 @@ def _by_element(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> T
     return check_repeatable(what, values, len(x), tolerance=1e-5)
 
 
-def _check_form(what: str, value: object, n: int, kind: torch.dtype) -> None:
-    if not isinstance(value, Tensor) or (value.shape, value.dtype) != ((n,), kind):
+def _check_form(what: str, value: object, n: int, dtype: torch.dtype) -> None:
+    if not isinstance(value, Tensor) or (value.shape, value.dtype) != ((n,), dtype):
         form = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{what} gave {form}; it must give a tensor ({n},) {kind}")
+        raise ValueError(f"{what} gave {form}; it must give a tensor ({n},) {dtype}")

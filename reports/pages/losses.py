@@ -43,28 +43,28 @@ def page(result: LoadedResult) -> Page:
 
 def phrase_levels(name: str, rows: pd.DataFrame) -> str:
     """At which levels a network is better and worse than the first, with the largest difference of both."""
-    judged = rows[rows["verdict"] != NO_VERDICT]
-    if judged.empty:
+    decided = rows[rows["verdict"] != NO_VERDICT]
+    if decided.empty:
         return f"{name}: {NO_VERDICT} at any level: {join(rows['no_verdict'].unique())}."
     texts = []
     for word, sign in ((BETTER, -1), (WORSE, 1)):
-        levels = judged[judged["verdict"] == word]
+        levels = decided[decided["verdict"] == word]
         if len(levels):
             largest = levels.loc[levels["difference"].abs().idxmax()]
             size, interval = difference(largest, sign)
-            ranges = join(_find_ranges(judged, word))
+            ranges = join(_find_ranges(decided, word))
             texts.append(f"{word} {ranges} (by {size} %; {interval} at sigma {short(largest['sigma'])})")
     if not texts:
         return f"{name}: {NO_DIFFERENCE} at any level."
-    if (judged["verdict"] == NO_DIFFERENCE).any():
+    if (decided["verdict"] == NO_DIFFERENCE).any():
         texts.append(f"{NO_DIFFERENCE} elsewhere")
     return f"{name} is {', '.join(texts)}."
 
 
-def _find_ranges(judged: pd.DataFrame, word: str) -> list[str]:
+def _find_ranges(decided: pd.DataFrame, word: str) -> list[str]:
     """The levels of a verdict, such as "from sigma 0.3 to 0.1"."""
     texts = []
-    for verdict, run in groupby(zip(judged["verdict"], judged["sigma"], strict=True), key=lambda level: level[0]):
+    for verdict, run in groupby(zip(decided["verdict"], decided["sigma"], strict=True), key=lambda level: level[0]):
         sigmas = [short(sigma) for _, sigma in run]
         if verdict == word:
             texts.append(f"from sigma {sigmas[0]} to {sigmas[-1]}" if len(sigmas) > 1 else f"at sigma {sigmas[0]}")
@@ -73,14 +73,14 @@ def _find_ranges(judged: pd.DataFrame, word: str) -> list[str]:
 
 def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
     """At how many levels, and at how much of the training noise, a network is better and worse; and the power."""
-    judged = rows[rows["verdict"] != NO_VERDICT]
+    decided = rows[rows["verdict"] != NO_VERDICT]
     figures = []
     for word in (BETTER, WORSE):
-        levels = judged[judged["verdict"] == word]
+        levels = decided[decided["verdict"] == word]
         notes = [] if rows["share"].isna().any() else [f"{percent(levels['share'].sum())} of its training noise"]
-        figures.append(KeyFigure(f"Levels where {word}", f"{len(levels)} of {len(judged)}", notes))
-    detectable = " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
-    power = [f"can detect {detectable} %, by level"] if len(judged) else []
+        figures.append(KeyFigure(f"Levels where {word}", f"{len(levels)} of {len(decided)}", notes))
+    detectable = " to ".join(scale_metric(LOSS, end) for end in decided["detectable"].agg(["min", "max"]))
+    power = [f"can detect {detectable} %, by level"] if len(decided) else []
     size = f"{number(rows['n_networks'].iloc[0], 0)} × {number(rows['n_samples'].iloc[0], 0)}"
     return [*figures, KeyFigure("Networks × images", size, power)]
 

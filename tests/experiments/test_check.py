@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exact_networks import exact
 from PIL import Image
+from refusals import refused
 from smoke import Ended, typed
 from studies import plan
-from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
@@ -29,14 +30,7 @@ from experiments.user import pretrained
 from experiments.user.network_io import network_fingerprint
 
 DATA = load("mnist5k")
-EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
-TABLE = adapters.linear_betas()
 LIMIT = 40  # images per batch that `grey` has memory for
-
-
-def ddpm(z: Tensor, t: Tensor) -> Tensor:
-    sigma = level_of(TABLE)(t).float()
-    return EXACT(z * (1 + sigma**2).sqrt().view(-1, 1, 1, 1), sigma)
 
 
 def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
@@ -47,6 +41,7 @@ def grey(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
 
 
 any_size = GaussianDenoiser()
+ddpm = exact("vp", "eps", adapters.linear_betas(), Empirical(DATA.standardised()[:80]), DATA, (-0.5, 0.5))
 right = adapters.vp(ddpm, DATA, pixels=(-0.5, 0.5))
 wrong = adapters.vp(ddpm, DATA)
 useless = adapters.vp(lambda z, t: -z, DATA)
@@ -95,7 +90,7 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path):
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch):
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
-    with pytest.raises(ValueError, match=r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
+    with refused(r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
         foreign("right", f"npz:{here / 'x.npz'}")
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
     assert pretrained.load_network("python:test_check:right", summed_in_another_order, None, "cpu") is right
@@ -105,7 +100,7 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path):
     np.savez(here / "x.npz", images=DATA.pixels[:120, 0].repeat(1, 2, 2).numpy())
     data = f"npz48:{here / 'x.npz'}"
     study = OneSetting(data=data, n_samples=40)
-    with pytest.raises(ValueError, match="images of 48x48, but small takes 32x32; other sizes need"):
+    with refused("images of 48x48, but small takes 32x32; other sizes need"):
         plan(study)
     study = replace(study, network="python:test_check:any_size")
     (one,) = plan(study)

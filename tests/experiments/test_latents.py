@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from seeded import seeded
 from smoke import Ended, known_images, typed
+from user_images import random_pixels
 
 from diffusion_core import load
 from diffusion_core.data.load import resolve
@@ -80,7 +82,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path):
     exec(path.read_text(), code)
     adapter = adapter_of("python:latent_pair:right", resolve(f"latents:{latent_pair.FILE}"), None)
     assert adapter is not None and adapter.decoder is not None
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     latents = code["sample"](adapter.net, lambda: torch.randn(64, *latent_pair.SHAPE, generator=generator))
     assert adapter.decoder(latents).float().std() > 40, "images of digits"
     assert "# latents = sample(net, lambda: torch.randn(16, 4, 8, 8))  # as in your file" in path.read_text()
@@ -99,8 +101,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path):
 )
 @pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path):
-    rgb = np.random.default_rng(0).integers(0, 255, (600, 32, 32, 3), dtype=np.uint8)
-    np.savez(here / "rgb.npz", images=rgb)
+    np.savez(here / "rgb.npz", images=random_pixels(600, 32, 32, 3))
     np.savez(here / "small.npz", images=load("mnist5k").pixels[:600, 0, ::2, ::2].numpy())
     ended = asked(name, "run", *arguments, "--n-samples", "120", "--n-steps", "2", "--out", "refused")
     assert message in ended.stderr + ended.stdout and ended.status != 0, ended

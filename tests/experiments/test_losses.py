@@ -73,19 +73,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
     return tmp_path
 
 
-def compare(*words: str) -> tuple[str, pd.DataFrame]:
+def run_losses(*words: str) -> tuple[str, pd.DataFrame]:
     ended = typed("losses", *words, "--out", "out")
     assert ended.status == 0, ended.stderr
     return ended.stdout, pd.read_csv("out/contrasts.csv")
 
 
-def compare_networks(*names: str) -> tuple[str, pd.DataFrame]:
-    return compare(*(f"{name}=python:test_losses:{name}" for name in names), *HELD_OUT, *LEVELS)
+def run_networks(*names: str) -> tuple[str, pd.DataFrame]:
+    return run_losses(*(f"{name}=python:test_losses:{name}" for name in names), *HELD_OUT, *LEVELS)
 
 
 def test_relative_errors_are_those_of_the_closed_form():
     """(1 + s2) E |g e - noise|^2 of e = sigma x / (1 + s2), with s2 = sigma^2 and images of mean square p."""
-    _, rows = compare_networks("plain", "fine")
+    _, rows = run_networks("plain", "fine")
     s2 = rows["sigma"] ** 2
     p = DATA.standardised(slice(N)).square().mean().item()
     expected = {g: g**2 * s2 * (p + s2) / (1 + s2) - 2 * g * s2 + 1 + s2 for g in (1.0, 1.2)}
@@ -98,7 +98,7 @@ def test_the_sentence_names_the_levels_and_holm_counts_all_of_them():
     names = [
         f"{name}=python:test_losses:{source}" for name, source in (("a", "coarse"), ("b", "fine"), ("c", "coarse"))
     ]
-    said, rows = compare(*names, *HELD_OUT, *LEVELS, "--train-noise", "log-normal(0, 1.2)")
+    said, rows = run_losses(*names, *HELD_OUT, *LEVELS, "--train-noise", "log-normal(0, 1.2)")
     unclear = "no difference detected"
     assert rows["verdict"].tolist() == ["worse", "worse", unclear, "better", "better", *[unclear] * 5]
     assert set(rows["n_compared"]) == {10} and (rows["difference"][5:] == 0).all()
@@ -119,13 +119,13 @@ def test_the_sentence_names_the_levels_and_holm_counts_all_of_them():
 def test_functions_get_the_same_images_levels_and_seeds():
     words = ["test_losses:flat", "after=test_losses:steep", *LEVELS, "--n", "100", "--draws", "3"]
     CALLS.clear()
-    _, rows = compare(*words)
+    _, rows = run_losses(*words)
     assert_allclose(rows["difference"], [0.0014, 0.0014, 0.0014, 0.1014, 0.1014], atol=2e-4)
     first = {*CALLS}
     assert len(first) == len({seed for _, _, seed in first}) == 3 * 5 * 100
     assert {index for index, _, _ in first} == {*range(100)}
     CALLS.clear()
-    compare(*words, "--seed", "1")
+    run_losses(*words, "--seed", "1")
     assert not {seed for _, _, seed in CALLS} & {seed for _, _, seed in first}
 
 
@@ -141,13 +141,13 @@ def test_a_loss_that_is_none_is_refused(loss: Callable[..., Tensor], message: st
 
 
 def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict():
-    _, rows = compare_networks("of_one_class", "plain")
+    _, rows = run_networks("of_one_class", "plain")
     error = DATA.standardised(slice(N)) - broadcast_like(
         DATA.pixels[:N], (25.5 * DATA.labels[:N] - DATA.mean) / DATA.std
     )
     expected = error.square().mean().item() * (1 + 1 / rows["sigma"] ** 2)  # of x0, over that of the best linear x0
     assert_allclose(rows["value_b"], expected, rtol=2e-3)
-    _, rows = compare("a=python:test_losses:table", "b=python:test_losses:table", *HELD_OUT)
+    _, rows = run_losses("a=python:test_losses:table", "b=python:test_losses:table", *HELD_OUT)
     outside = (rows["sigma"] > table.span[1]) | (rows["sigma"] < table.span[0])
     assert outside.any() and (rows["verdict"] == "no verdict").equals(outside)
 
@@ -163,7 +163,7 @@ def test_networks_trained_here_bring_held_out_images_noise_and_reports(here: Pat
     (here / "scored" / "table.csv").write_text(" ".join(words))
     *words, mine = words
     monkeypatch.delattr("diffusion_core.noise.LogNormal")  # as of a new distribution: only the registry has it
-    _, rows = compare(*words, "--data", data(), "--levels", "30", "1", "0.1", "0.01")
+    _, rows = run_losses(*words, "--data", data(), "--levels", "30", "1", "0.1", "0.01")
     assert rows[["n_samples", "holds_for", "n_networks"]].eq([41, 2, 2]).all(axis=None)
     assert rows["verdict"].eq("no verdict").tolist() == [True, False, False, False]
     assert rows["share"][3] == pytest.approx(NormalDist(-2, 1).cdf(math.log(0.1 * 0.01) / 2), abs=1e-3)
@@ -185,13 +185,13 @@ def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: 
     covered = wrong = 0
     for _ in range(repetitions):
         image = random.exponential(1, (1, 6, 60))
-        candidates = []
+        groups = []
         for name in "ab":
             network = 0.1 * random.normal(size=(n_networks, 6, 1)) * (n_networks > 1)
             chance = 0.3 * random.normal(size=(1, 6, 60)) + 0.3 * random.normal(size=(n_networks, 6, 60))
             values = torch.from_numpy(1 + image * (1 + network + chance))
-            candidates.append(losses.NetworkGroup(name, values, None, [False] * 6))
-        rows = losses.compare_levels(candidates, (10.0, 5.0, 2.0, 1.0, 0.5, 0.1))
+            groups.append(losses.NetworkGroup(name, values, None, [False] * 6))
+        rows = losses.contrast_levels(groups, (10.0, 5.0, 2.0, 1.0, 0.5, 0.1))
         covered += sum(row["low"] <= 0 <= row["high"] for row in rows)
         wrong += any(row["verdict"] in ("better", "worse") for row in rows)
     assert 0.93 < covered / repetitions / 6 < 0.98
@@ -208,5 +208,5 @@ def test_the_example_of_a_function_compares_networks_of_diffusers(here: Path, mo
     layers = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (32,)}
     for name in ("before", "after"):
         diffusers.UNet2DModel(8, 4, 4, num_class_embeds=3, **layers).save_pretrained(name)
-    _, rows = compare("my_eval:before", "my_eval:after", "--n", "40", *LEVELS)
+    _, rows = run_losses("my_eval:before", "my_eval:after", "--n", "40", *LEVELS)
     assert len(rows) == 5 and rows[["value_a", "value_b"]].gt(0).all(axis=None)

@@ -49,8 +49,8 @@ def knowing(study: Tune, known: tuple[float, float] = (0.0, math.inf), usual: tu
     return study
 
 
-def labels(runs: Iterable[Run]) -> list[str]:
-    return [*dict.fromkeys(run.setting.label for run in runs)]
+def by_label(runs: Iterable[Run]) -> dict[str, Run]:
+    return {run.setting.label: run for run in runs}
 
 
 def test_every_setting_of_a_budget_takes_exactly_the_budget():
@@ -58,27 +58,22 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget():
     assert {run.nfe - (run.setting.budget or 0) for run in runs} == {0}
     churn = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
     assert churn in {run.setting.sampler.name for run in runs}
-    races = {budget: labels(run for run in runs if run.setting.budget == budget) for budget in (8, 16, 32)}
+    races = {budget: by_label(run for run in runs if run.setting.budget == budget) for budget in (8, 16, 32)}
     restart = "karras(sigma_min=0.03), restart"  # it takes 12 evaluations, besides the schedule
     assert restart in races[16] and restart not in races[8]
-    ending = {run.setting.label: run for run in runs if run.setting.budget == 8 and run.setting.final_denoise}
-    assert {
-        (
-            len(ending[f"{name}(sigma_min=0.03, end=0), eta 1"].sigmas),
-            ending[f"{name}(sigma_min=0.03, end=0), eta 1"].sigmas[-1],
-        )
-        for name in ("karras", "geometric")
-    } == {(8, 0.03)}
+    for name in ("karras", "geometric"):
+        sigmas = races[8][f"{name}(sigma_min=0.03, end=0), eta 1"].sigmas
+        assert (len(sigmas), sigmas[-1]) == (8, 0.03)
     odd = [run for run in explored(tune(budgets=(9,), last_levels=(0.03,))) if run.impossible]
     assert {run.setting.label.split(", ")[1].partition("(")[0] for run in odd} == {"heun", "restart", "eta 2"}
     assert "exactly 9 evaluations" in odd[0].impossible
     to_zero = explored(tune(budgets=(9,), last_levels=(0.03,), schedules=("vp",)))
-    assert {len(run.sigmas) for run in to_zero if run.setting.label == "vp(end=0), heun"} == {5}
+    assert len(by_label(to_zero)["vp(end=0), heun"].sigmas) == 5
 
 
 def test_a_typed_setting_is_a_schedule_and_a_sampler():
     typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
-    (run,) = (run for run in explored(tune(single=(typed,))) if run.setting.label == typed)
+    run = by_label(explored(tune(single=(typed,))))[typed]
     assert run.setting.schedule == Schedule("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
     assert run.setting.sampler == EulerTwoPart(1.0, 0.0, 0.5) and run.nfe == 8
 
@@ -88,10 +83,10 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know():
     low, high, right = "geometric(sigma_max=30), ddim", "karras(sigma_min=0.03), ddim", "karras(sigma_max=4), heun(1)"
     single = (*Tune().single, low, high, right, "ddpm-linspace, ddim")
     runs = explored(knowing(tune(single=single, last_levels=(0.18,)), span))
-    refused = {run.setting.label: run.impossible for run in runs if "knows" in run.impossible}
-    assert refused.keys() == {low, high, "ddpm-linspace, ddim"}
-    assert refused[high] == "sigma 0.03: the network knows no level below 0.18"
-    possible = {run.setting.label: run for run in runs if not run.impossible}
+    beyond = by_label(run for run in runs if "knows" in run.impossible)
+    assert beyond.keys() == {low, high, "ddpm-linspace, ddim"}
+    assert beyond[high].impossible == "sigma 0.03: the network knows no level below 0.18"
+    possible = by_label(run for run in runs if not run.impossible)
     for run in possible.values():
         asked = run.setting.sampler.asked(run.sigmas)
         assert span[0] * 0.9999 <= asked[0] and asked[1] <= span[1] * 1.0001
@@ -111,7 +106,7 @@ def test_a_setting_in_two_spellings_competes_once():
     }
 
 
-def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network():
+def test_what_is_used_without_tuning_is_the_users_or_that_of_such_networks():
     few: dict[str, Any] = {"last_levels": (0.03,)}
     of_a_flow = knowing(tune(**few), usual=("flow", "flow(shift=3)"))
     assert [*tune(**few).points][:2] == ["vp, eta 0", "vp, eta 1"]
@@ -139,9 +134,8 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
     table, choices, report = whole.rows(), whole.rows("choices"), whole.report
     ran = table[table["status"] != "infeasible"]  # Heun with a last step to 0
     assert (ran["status"] == "ok").all() and (ran["nfe"] == 4).all()
-    assert (
-        "Far from real images: FD " in whole.stdout.partition("caveat: ")[2].splitlines()[0]
-    )  # a network that is hardly trained
+    caveat = whole.stdout.partition("caveat: ")[2]
+    assert "Far from real images: FD " in caveat.splitlines()[0]  # a network that is hardly trained
     assert "Far from real images" in report and (whole.out / "settings.json").exists()
     monkeypatch.setattr("experiments.run.result_folder.write_report", read_page)  # nothing is drawn
     again = smoke(tmp_path, "tune", out="again")
@@ -168,7 +162,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(tmp_path: Path,
     better = [*rows[rows["recommended"].fillna(False).astype(bool)].index]
     assert entry["setting"] == (better or ["karras, dpm++2m"])[0] and set(rows["b"]) == {"karras, dpm++2m"}
     assert (f"{entry['setting']} is better than" in done.summary["verdict"]) == bool(better)
-    assert all("def sample(net, noise):" in (done.out / f"report.{kind}").read_text() for kind in ("md", "html"))
+    assert all("def sample(net, noise):" in (done.out / f"report.{suffix}").read_text() for suffix in ("md", "html"))
     draws = done.rows().groupby("section")["sample_seed"].agg(set)
     assert draws["explore"] == {0} and len(draws["explore"] | draws["confirm"] | draws["control"]) == 3
     on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its schedule replaces the geometric

@@ -1,4 +1,4 @@
-"""The noise level as a function of each kind of time, by the formulas of the papers: the inverse of `time.time`."""
+"""The noise level as a function of each time, by the formulas of the papers: the inverse of `time.time`."""
 
 import math
 from collections.abc import Callable

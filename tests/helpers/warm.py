@@ -57,9 +57,9 @@ class Command:
         assert self.returncode is not None
         return subprocess.CompletedProcess(self.arguments, self.returncode, out, error)
 
-    def send_signal(self, number: signal.Signals):
+    def send_signal(self, which: signal.Signals):
         assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        os.kill(self.process.pid, which)
 
 
 def run(*arguments: str, cwd: Path = ROOT, drawn: bool = False) -> subprocess.CompletedProcess[str]:
@@ -69,11 +69,11 @@ def run(*arguments: str, cwd: Path = ROOT, drawn: bool = False) -> subprocess.Co
 
 def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[str, str], drawn: bool):
     """In the new process: what the interpreter does with its command line."""
-    for name, number in (("out", 1), ("err", 2)):
+    for name, descriptor in (("out", 1), ("err", 2)):
         file = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT)
-        os.dup2(file, number)
+        os.dup2(file, descriptor)
         os.close(file)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8") for number in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", encoding="utf-8") for descriptor in (1, 2))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background would ignore it
     warnings.resetwarnings()
     warnings.simplefilter("error")
@@ -84,11 +84,11 @@ def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[st
         import reports.figures
 
         reports.figures.svg = lambda drawing: "<svg/>"
-    kind, what, *rest = arguments
-    if kind == "-m":
+    option, what, *rest = arguments
+    if option == "-m":
         sys.argv = [what, *rest]
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:
-        assert kind == "-c", kind
-        sys.argv = [kind, *rest]
+        assert option == "-c", option
+        sys.argv = [option, *rest]
         exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})

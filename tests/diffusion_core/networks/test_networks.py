@@ -5,6 +5,8 @@ import hashlib
 import pytest
 import torch
 from random_weights import filled
+from refusals import refused
+from seeded import normal
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,14 +17,17 @@ from diffusion_core.tensors import broadcast_like
 
 every_network = pytest.mark.parametrize("name", TRUNKS)
 MODELS = dict.fromkeys(
-    [*(("small", kind) for kind in PARAMETERISATIONS), *((name, "mixture-input") for name in TRUNKS)]
+    [
+        *(("small", parameterisation) for parameterisation in PARAMETERISATIONS),
+        *((name, "mixture-input") for name in TRUNKS),
+    ]
 )
 every_model = pytest.mark.parametrize("name, parameterisation", MODELS)
 
 
 def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tensor]:
     sigma = torch.logspace(-2, 2, n)
-    x = torch.randn(n, channels, *[] if name == "mlp" else [32, 32], generator=torch.Generator().manual_seed(1))
+    x = normal(n, channels, *[] if name == "mlp" else [32, 32], seed=1)
     return x * broadcast_like(x, sigma), sigma
 
 
@@ -88,7 +93,7 @@ def test_small_keeps_the_keys_that_stored_weights_have():
 @every_network
 def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str):
     states = []
-    for parameterisation in (key for key, kind in PARAMETERISATIONS.items() if kind.n_inputs == 1):
+    for parameterisation in (key for key, wrap in PARAMETERISATIONS.items() if wrap.n_inputs == 1):
         torch.manual_seed(4)
         states.append(build(name, parameterisation=parameterisation).state_dict())
     for state in states[1:]:
@@ -96,9 +101,9 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str):
 
 
 def test_an_unknown_name_is_named():
-    with pytest.raises(ValueError, match=r"network='big': it must be one of small, paper, mlp$"):
+    with refused(r"network='big': it must be one of small, paper, mlp$"):
         build("big")
-    with pytest.raises(ValueError, match="parameterisation='v': it must be one of preconditioned, eps, x0"):
+    with refused("parameterisation='v': it must be one of preconditioned, eps, x0"):
         build("small", parameterisation="v")
 
 

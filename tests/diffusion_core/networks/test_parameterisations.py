@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from random_weights import filled
+from seeded import normal
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -27,19 +28,20 @@ AMPLIFIED: dict[str, Callable[[float], float]] = {  # the error of eps over that
 AMPLIFIED["mixture-input"] = AMPLIFIED["preconditioned"]
 
 
-def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """x0 and noise (9, 1, 32, 32) of unit variance, and sigma (9,) from 0.01 to 100."""
-    x0, noise = torch.randn(2, 9, 1, 32, 32, generator=torch.Generator().manual_seed(3), dtype=dtype)
-    return x0, noise, torch.logspace(-2, 2, 9, dtype=dtype)
-
-
 def column(sigma: Tensor) -> Tensor:
     return sigma.view(-1, 1, 1, 1)
 
 
+def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x0 and noise (9, 1, 32, 32) of unit variance, sigma (9,) from 0.01 to 100, and x."""
+    x0, noise = normal(2, 9, 1, 32, 32, seed=3).to(dtype)
+    sigma = torch.logspace(-2, 2, 9, dtype=dtype)
+    return x0, noise, sigma, x0 + column(sigma) * noise
+
+
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
 def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_error_the_table(name: str):
-    x0, noise, sigma = noisy()
+    x0, noise, sigma, x = noisy()
     target, seen = TARGETS[name](x0, noise, column(sigma)), list[Tensor]()
 
     def eps(off: float) -> Tensor:
@@ -47,7 +49,7 @@ def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_
             seen.extend((inputs, condition))
             return target + off
 
-        return PARAMETERISATIONS[name](trunk).double()(x0 + column(sigma) * noise, sigma)
+        return PARAMETERISATIONS[name](trunk).double()(x, sigma)
 
     assert_close(eps(0.0), noise, rtol=1e-10, atol=1e-10)
     by_hand = torch.stack([(a + s * b) / (1 + s * s) ** 0.5 for a, b, s in zip(x0, noise, sigma, strict=True)])
@@ -60,7 +62,7 @@ def test_a_trunk_sees_unit_variance_and_its_target_gives_the_true_noise_and_its_
 @pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
 def test_preconditioning_does_not_cancel(sigma: float):
     """Against the denoiser D(x) of Karras et al. (Eq. 7 and Table 1) in float64, where cancellation is harmless."""
-    x = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * (1 + sigma**2) ** 0.5
+    x = normal(3, 1, 32, 32, seed=1) * (1 + sigma**2) ** 0.5
 
     def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
         return torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))
@@ -77,7 +79,7 @@ def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns():
 
     A variance-preserving z is alpha x with alpha = 1 / sqrt(1 + sigma^2) and sigma_vp = sigma alpha.
     """
-    x0, noise, sigma = noisy()
+    x0, noise, sigma, _ = noisy()
     model = filled("small").double()
     alpha = (1 + column(sigma) ** 2).rsqrt()
     sigma_vp = column(sigma) * alpha
@@ -92,9 +94,9 @@ def test_v_of_the_preconditioned_network_is_minus_what_its_trunk_returns():
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
 def test_karras_weight_is_the_unit_weight_on_v(name: str):
-    x0, noise, sigma = noisy()
+    x0, noise, sigma, x = noisy()
     with torch.no_grad():
-        eps = filled("small", 1, name).double()(x0 + column(sigma) * noise, sigma)
+        eps = filled("small", 1, name).double()(x, sigma)
     angle = column(sigma).atan()  # v = cos(angle) noise - sin(angle) x0
     estimate = angle.cos() * eps - angle.sin() * (x0 + column(sigma) * (noise - eps))
     error = estimate - (angle.cos() * noise - angle.sin() * x0)
@@ -104,12 +106,12 @@ def test_karras_weight_is_the_unit_weight_on_v(name: str):
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
 def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str):
-    x0, noise, sigma = noisy(torch.float32)
+    _, _, sigma, x = noisy(torch.float32)
 
     def eps(dtype: torch.dtype) -> Tensor:
         out = torch.tensor(0.3, dtype=torch.bfloat16).to(dtype)
         model = PARAMETERISATIONS[name](lambda inputs, condition: out.expand_as(inputs[:, :1]))  # type: ignore[arg-type]
-        return model(x0 + column(sigma) * noise, sigma)
+        return model(x, sigma)
 
     narrow = eps(torch.bfloat16)
     assert narrow.dtype == torch.float32 and torch.equal(narrow, eps(torch.float32))
@@ -117,7 +119,7 @@ def test_eps_of_a_bf16_trunk_is_combined_in_float32(name: str):
 
 @pytest.mark.parametrize("name, channels, side", [("small", 1, 32), ("paper", 3, 16), ("paper", 1, 16)])
 def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: int, side: int):
-    x0 = torch.randn(40, channels, side, side, generator=torch.Generator().manual_seed(2)).cumsum(dim=3) / 4
+    x0 = normal(40, channels, side, side, seed=2).cumsum(dim=3) / 4
     sigma = torch.logspace(-2, 2, 9)
     x = x0[:9] + column(sigma)
     model, twin = (build(name, channels, "mixture-input") for _ in range(2))
@@ -135,14 +137,14 @@ def test_mixture_input_keeps_its_mixture_with_its_weights(name: str, channels: i
 
 
 def test_mixture_input_shows_the_trunk_what_the_mixture_makes_of_the_image():
-    x0, noise, sigma = noisy(torch.float32)
+    x0, _, sigma, x = noisy(torch.float32)
     seen: list[Tensor] = []
 
     def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
         seen.append(inputs)
         return inputs[:, :1]
 
-    model, x = MixtureInput(trunk), x0 + column(sigma) * noise  # type: ignore[arg-type]
+    model = MixtureInput(trunk)  # type: ignore[arg-type]
     model.fit(x0)
     model(x, sigma)
     denoised = x - column(sigma) * TiedMixture.fit(x0)(x, sigma)

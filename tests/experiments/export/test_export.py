@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor
+from user_images import black
 
 from diffusion_core import adapters
-from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, Model
 from experiments.export import export
 from experiments.run.cache import Cache
@@ -22,7 +22,7 @@ from experiments.run.setting import Schedule, Setting
 from experiments.run.tables import RunFiles, RunResults
 from experiments.user.json_io import read_json
 
-IMAGES = Images("mine", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)
+IMAGES = black(8)
 GOOD = "import torch\n\ndef sample(net, noise):\n    return torch.zeros(8, 1, 8, 8)\n"
 
 

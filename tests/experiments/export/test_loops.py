@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from seeded import normal
 from torch import Tensor
 from torch.testing import assert_close
+from user_images import black
 
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
-from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
     ERSDE,
@@ -74,7 +75,7 @@ class Weighted(Slowed):
         return x + self.weights * (following - sigma) * unit
 
 
-SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
+SIDE, SEED = 8, 3
 SIGMAS = karras(6, 20.0, 0.05)
 CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
 SAMPLERS: list[Sampler] = [
@@ -83,7 +84,7 @@ SAMPLERS: list[Sampler] = [
     ERSDE(1), ERSDE(2), ERSDE(3), Accelerated(), Slowed(0.7)
 ]  # fmt: skip
 RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
-IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
+IMAGES = black(SIDE)
 
 
 def net(z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
@@ -118,24 +119,24 @@ class Format(torch.nn.Module):
         return (z > 0).to(z.dtype) - 0.5 + (0.1 * labels[0].view(-1, 1, 1, 1).to(z.dtype) if labels else 0)
 
 
+vp, edm, flow = (partial(make, data=IMAGES) for make in (adapters.vp, adapters.edm, adapters.flow))
+GUIDED: dict[str, Any] = {"labels": 2, "n_classes": 10, "guidance": 3.0, "null_label": 10}
 MODELS: dict[str, Model] = {
     "ours": GaussianDenoiser(),
-    "vp eps": adapters.vp(net, IMAGES),
-    "vp v, cosine, side": adapters.vp(net, IMAGES, predicts="v", time=adapters.CosineVP(), pixels=(0, 1), side=6),
-    "vp whole": adapters.vp(net, IMAGES, time=adapters.linear_betas(whole=True)),
-    "edm x0": adapters.edm(net, IMAGES, pixels=(-0.5, 0.5)),
-    "flow": adapters.flow(net, IMAGES, labels="balanced", n_classes=3),
-    "flow, data at 1": adapters.flow(net, IMAGES, data_at=1),
-    "one label": adapters.flow(net, IMAGES, labels=2),
-    "guided": adapters.flow(net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
-    "guided between levels": adapters.flow(
-        net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10, guidance_from=0.3, guidance_to=5.0
-    ),
-    "guided, balanced": adapters.edm(net, IMAGES, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
-    "in place": adapters.edm(in_place, IMAGES, predicts="eps"),
-    "half": adapters.vp(Format().half(), IMAGES),
-    "guided, half": adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
-    "double": adapters.edm(Format().double(), IMAGES),
+    "vp eps": vp(net),
+    "vp v, cosine, side": vp(net, predicts="v", time=adapters.CosineVP(), pixels=(0, 1), side=6),
+    "vp whole": vp(net, time=adapters.linear_betas(whole=True)),
+    "edm x0": edm(net, pixels=(-0.5, 0.5)),
+    "flow": flow(net, labels="balanced", n_classes=3),
+    "flow, data at 1": flow(net, data_at=1),
+    "one label": flow(net, labels=2),
+    "guided": flow(net, **GUIDED),
+    "guided between levels": flow(net, **GUIDED, guidance_from=0.3, guidance_to=5.0),
+    "guided, balanced": edm(net, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
+    "in place": edm(in_place, predicts="eps"),
+    "half": vp(Format().half()),
+    "guided, half": vp(Format().half(), **GUIDED),
+    "double": edm(Format().double()),
     "index": indexed,
 }
 
@@ -219,29 +220,28 @@ def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json():
         "# Labels: image i has label i % 3",
         "# Guidance: classifier-free, scale 2; label 5 is no label",
     ]
-    assert half.settings().items() >= {
+    assert half.entries().items() >= {
         "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
         "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
         "model_guidance_to": None,
     }.items()  # fmt: skip
-    ours = target(Euler(0.0), MODELS["ours"]).settings()
+    ours = target(Euler(0.0), MODELS["ours"]).entries()
     assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
     sampled = run_code(torch_loop(target(Euler(0.0), MODELS["flow"])))
-    noise = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    noise = normal(1, 1, SIDE, SIDE)
     one, other, again = (sampled(net, lambda: noise, first=first) for first in (0, 1, 3))
     assert torch.equal(one, again) and not torch.allclose(one, other)  # labels are those of the first image's index
 
 
-VP = partial(adapters.vp, data=IMAGES)
-LABELLED = partial(VP, Format().half(), labels=2, n_classes=10, guidance=3.0, null_label=10)
+LABELLED = partial(vp, Format().half(), **GUIDED)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
     "sampler, make, predicts, to_zero",
     [
-        *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(VP, net)], "ev", (False, True)),
-        *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(VP, in_place)), "e", [False]),  # z is its own, or x
+        *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(vp, net)], "ev", (False, True)),
+        *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(vp, in_place)), "e", [False]),  # z is its own, or x
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -53,9 +53,7 @@ def limited(most: int, error: BaseException) -> Callable[[int], str]:
     return work
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
-)
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)])
 def test_a_batch_is_halved_until_it_fits(error: BaseException, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "free_memory", lambda: None)
     assert halve_until_it_fits(256, limited(256, error)) == ("done with 256", [256])

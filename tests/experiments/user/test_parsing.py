@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
+from refusals import refused
+from tables import cells
 
 from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.registry import ON_PIXELS
@@ -124,7 +125,7 @@ def test_what_is_no_class_of_samplers_says_why(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_own(tmp_path, monkeypatch)
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         parse_sampler(text)
 
 
@@ -135,35 +136,34 @@ def test_one_and_one_point_zero_are_one_setting():
         assert identity(typed) == identity(KadkhodaieSimoncelli(max_steps=50))
 
 
-noise, schedule = (partial(parse, data_std=1) for parse in (parse_noise, parse_schedule))
+REFUSED: dict[Callable[..., object], dict[str, str]] = {  # what reads it -> what is typed -> what the error says
+    partial(parse_noise, data_std=1): {
+        "gaussian": "train_noise='gaussian': it must be one of edm, edm2, jit, sd3",
+        "log-normal(0, 1": r"it must read like log-normal\(p_mean=1\), with numbers",
+        "log-normal(open('x'))": "it must read like",
+        "log-normal(0, -1)": "p_std=-1.0: it must be above 0",
+        "ddpm(1000.5)": "n_table=1000.5: it must be a whole number",
+    },
+    partial(parse_schedule, data_std=1): {
+        "spiral": "schedule='spiral': it must be one of geometric, karras",
+        "karras(7, 30)": "the parameters of karras are rho, sigma_max, sigma_min, end",
+        "karras(end=0.1)": "end=0.1: it must be 0, for a last step to 0",
+        "flow(sigma_max=3)": "flow sets its own ends, so sigma_max cannot be given",
+    },
+    parse_sampler: {
+        "rk45": r"sampler='rk45': it must be one of euler, euler-within",
+        "euler(1, 2)": "the parameters of euler are eta",
+        "restart(((1, 2, 3, 4),))": r"it must read like restart\(rho=1\)",
+        "restart(5)": "intervals is not a number; only rho can be given here",
+        "kadkhodaie-simoncelli(0.5, 0.01, 2.5)": "max_steps=2.5: it must be a whole number",
+    },
+}
 
 
-@pytest.mark.parametrize(
-    "read, text, message",
-    [
-        (
-            noise,
-            "gaussian",
-            "train_noise='gaussian': it must be one of edm, edm2, jit, sd3",
-        ),
-        (parse_sampler, "rk45", r"sampler='rk45': it must be one of euler, euler-within"),
-        (schedule, "spiral", "schedule='spiral': it must be one of geometric, karras"),
-        (noise, "log-normal(0, 1", r"it must read like log-normal\(p_mean=1\), with numbers"),
-        (noise, "log-normal(open('x'))", "it must read like"),
-        (parse_sampler, "euler(1, 2)", "the parameters of euler are eta"),
-        (schedule, "karras(7, 30)", "the parameters of karras are rho, sigma_max, sigma_min, end"),
-        (schedule, "karras(end=0.1)", "end=0.1: it must be 0, for a last step to 0"),
-        (schedule, "flow(sigma_max=3)", "flow sets its own ends, so sigma_max cannot be given"),
-        (noise, "log-normal(0, -1)", "p_std=-1.0: it must be above 0"),
-        (parse_sampler, "restart(((1, 2, 3, 4),))", r"it must read like restart\(rho=1\)"),
-        (parse_sampler, "restart(5)", "intervals is not a number; only rho can be given here"),
-        (parse_sampler, "kadkhodaie-simoncelli(0.5, 0.01, 2.5)", "max_steps=2.5: it must be a whole number"),
-        (noise, "ddpm(1000.5)", "n_table=1000.5: it must be a whole number"),
-    ],
-)
-def test_what_cannot_be_read_says_why(read: Callable[[str], Any], text: str, message: str):
-    with pytest.raises(ValueError, match=message):
-        read(text)
+@cells(REFUSED)
+def test_what_cannot_be_read_says_why(row: Callable[..., object], cell: str):
+    with refused(REFUSED[row][cell]):
+        row(cell)
 
 
 def test_every_schedule_has_exact_ends_or_its_own():
