@@ -64,11 +64,11 @@ def command(arguments: Sequence[str], prog: str) -> int:
     table = list[Row]()
     files = {"real": options.before / "images" / "real.png"}
     sides = [side for contrast in contrasts for side in (contrast.b, contrast.a)]
-    for number, side in enumerate(sides):
-        names = {"section": side.section, "setting": side.label, "samples_id": f"set-{number}"}
+    for index, side in enumerate(sides):
+        names = {"section": side.section, "setting": side.label, "samples_id": f"set-{index}"}
         table += [row | names for row in side.rows.values()]
         for row in [*side.rows.values()][:1]:
-            files[f"set-{number}"] = row["folder"] / "images" / f"{row['samples_id']}.png"
+            files[f"set-{index}"] = row["folder"] / "images" / f"{row['samples_id']}.png"
     pictures = {name: Image.open(path) for name, path in files.items() if path.is_file()}
     info: Row = {"experiment": NAME, "question": f"Did the change help? {options.after} against {options.before}"}
     info["notes"] = [*dict.fromkeys(row["origin"] for row in table)]

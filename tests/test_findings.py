@@ -80,7 +80,7 @@ def test_shares_are_computed_from_the_tables():
     found = re.findall(r"(\d+) %(?: of the gain)? \((\d+) to (\d+)\)", TEXT + ARCHIVE)
     known = [share for part in shares().values() for share in part]
     for text in found:
-        assert any(np.allclose(100 * np.array(share), [float(number) for number in text], atol=0.5) for share in known)
+        assert any(np.allclose(100 * np.array(share), [float(word) for word in text], atol=0.5) for share in known)
     assert len(found) == len(known)
 
 
@@ -115,8 +115,8 @@ def test_the_tables_are_made_from_the_published_results():
 def test_every_interval_stands_in_a_report_of_its_section(section: str):
     rows = published(section)
     for text in INTERVAL.findall(section):
-        printed = [float(number.replace("−", "-").replace(",", "")) for number in text]
-        half = [0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-9 for number in text]
+        printed = [float(word.replace("−", "-").replace(",", "")) for word in text]
+        half = [0.5 * 10.0 ** -len(word.partition(".")[2]) + 1e-9 for word in text]
         assert (np.abs(rows - printed) <= half).all(axis=1).any(), f"{text} is in no table"
 
 
@@ -126,4 +126,4 @@ def test_my_fid_says_what_its_program_measured():
     said = INTERVAL.findall(page)
     assert len(said) > 40
     for text in said:
-        assert (np.abs(rows - [float(number.replace("−", "-")) for number in text]) <= 0.0051).all(axis=1).any(), text
+        assert (np.abs(rows - [float(word.replace("−", "-")) for word in text]) <= 0.0051).all(axis=1).any(), text

@@ -44,7 +44,7 @@ class Distance:
         n^2, the cluster form (Liang & Zeger 1986, Biometrika 73, 13).
 
         Args:
-            own: (n,) the number of each image's group, 0 to G - 1; two groups or more.
+            own: (n,) the index of each image's group, 0 to G - 1; two groups or more.
             real: (R,) that of each real image, if the real images are a sample with groups.
         """
         return Distance(self.value, _sums(self.own, own), self.real if real is None else _sums(self.real, real))
@@ -63,7 +63,7 @@ def mean_of(distances: Sequence[Distance], times: float = 1) -> Distance:
 
 
 def renumber(units: NDArray[np.generic]) -> NDArray[np.intp]:
-    """Groups of any kind (n,) as numbers from 0 without gaps, in their sorted order."""
+    """Groups (n,), numbers or names, as indices from 0 without gaps, in their sorted order."""
     return np.asarray(np.unique(units, return_inverse=True)[1], dtype=np.intp)
 
 

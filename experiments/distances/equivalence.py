@@ -34,7 +34,7 @@ from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE
-from experiments.distances.kernels import across, gaussian, median_distance, within
+from experiments.distances.kernels import across, among, gaussian, median_distance
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 FAR = 4  # standard errors of a share, for `is_reordered`
@@ -126,7 +126,7 @@ def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | Non
     """The difference of features (n, d) before and after; rows at one place are a pair, which may share its noise.
 
     Args:
-        units: (n,) the number of each pair's prompt, 0 to G - 1; None if each is alone.
+        units: (n,) the index of each pair's prompt, 0 to G - 1; None if each is alone.
 
     Raises:
         ValueError: more than half of the pairs of images before are equal.
@@ -138,14 +138,14 @@ def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | Non
     kernel = {"": partial(gaussian, width=width)}
     sizes = np.bincount(units)
     groups = torch.from_numpy(units).to(before.device)
-    of_before, of_after = (within(kernel, images, groups)[0][""].rows / (n - 1) for images in (before, after))
+    of_before, of_after = (among(kernel, images, groups)[0][""].rows / (n - 1) for images in (before, after))
     between = across(kernel, before, after, groups=groups)  # of k(a_i, b_j) over j, and over i
     crossed = (between.rows[""] + between.columns[""]) / (n - torch.bincount(groups)[groups])
     rows = (of_before + of_after - crossed).cpu().numpy()  # r_i
     rows[np.abs(rows) < ROUNDING] = 0  # so that equal sets have the share 0
     value = float(rows.mean())
     distance = Distance(value, 2 * (rows - value)).by_unit(units)
-    of_all = within(kernel, before)[0][""].mean if sizes.max() > 1 else float(of_before.mean())
+    of_all = among(kernel, before)[0][""].mean if sizes.max() > 1 else float(of_before.mean())
     return EquivalenceTest(distance, 1 + of_all, smallest_share(sizes), n)
 
 

@@ -60,7 +60,7 @@ def frechet_distance(own: Moments, real: Moments) -> float:
 def jackknife_terms(
     own: Tensor, first: Moments, second: Moments, real: Tensor | None = None
 ) -> tuple[float, Tensor, Tensor]:
-    """FD, and what each image adds to it, (n,) and (r,), mean 0; nothing of real images where they are not given.
+    """FD, and what each image adds to it, (n,) and (r,), mean 0; nothing of real images if there are none.
 
     Args:
         own, real: features (n, d) and (r, d).

@@ -101,7 +101,7 @@ def estimate_mean(values: Sequence[float], method: str) -> Estimate:
 
 
 def estimate(difference: float, se: float, freedom: float, method: str) -> Estimate:
-    """A difference with Student's interval from its standard error, whose degrees of freedom are given."""
+    """A difference with Student's interval from its standard error and the degrees of freedom of that."""
     half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * se
     p_value = float(2 * stdtr(freedom, -abs(difference) / se)) if se > 0 else float(difference == 0)
     return Estimate(
@@ -133,7 +133,7 @@ def networks_to_detect(difference: float, se: float, n: int, n_compared: int = 1
 
 
 def new_network_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The interval of the difference that one more network of this kind would show; None for one or two networks.
+    """The interval of the difference that one more such network would show; None for one or two networks.
 
     Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations.
     """
@@ -181,13 +181,13 @@ def odd_network(differences: Sequence[float], smallest: float) -> int | None:
     return None if low <= differences[at] <= high else at
 
 
-def too_noisy(levels: Sequence[float], *, tested: bool = True) -> bool:
+def too_noisy(noise_levels: Sequence[float], *, tested: bool = True) -> bool:
     """Whether a setting shows more noise than `VISIBLE`, from its visible noise on each network.
 
     If it is `tested`, and there are several networks, the low end of Student's one-sided 95 % interval of the mean
     counts; otherwise the mean itself, an estimate.
     """
-    d = np.array(levels)
+    d = np.array(noise_levels)
     margin = stdtrit(len(d) - 1, CONFIDENCE) * d.std(ddof=1) / len(d) ** 0.5 if tested and len(d) > 1 else 0.0
     return bool(d.mean() - margin > VISIBLE)
 

@@ -1,7 +1,7 @@
 """Kernels between features, and what is summed over pairs of images, block by block.
 
 Tensors decide the device and the precision. `pairs` makes the products and the squared distances of a block once.
-`within` and `across` read from them the sums of kernels, the neighbours, and which images lie in whose ball.
+`among` and `across` read from them the sums of kernels, the neighbours, and which images lie in whose ball.
 """
 
 from collections import Counter
@@ -94,13 +94,13 @@ def pairs(left: Tensor, right: Tensor | None = None) -> Iterator[Block]:
             yield Block(rows, columns, products, squares)
 
 
-def within(
+def among(
     kernels: Kernels, features: Tensor, groups: Tensor | None = None, neighbour: int = 0
 ) -> tuple[dict[str, Sums], Tensor]:
     """Of the images of one set: the sums of each kernel, and the squared distance to a neighbour (n,).
 
     Args:
-        groups: (n,) the number of each image's group. There are two or more. Sums are then over images of other groups,
+        groups: (n,) the index of each image's group. There are two or more. Sums are then over images of other groups,
             scaled to all others, since images of one group are alike.
         neighbour: which neighbour, 1 for the nearest; 0 if only kernels count.
     """
@@ -139,7 +139,7 @@ def across(
 
     Args:
         balls: squared radii (n,) around the images of the first set, and around the first images of the other.
-        groups: (n,) the number of each image's group, the same in both sets; sums are then over other groups only.
+        groups: (n,) the index of each image's group, the same in both sets; sums are then over other groups only.
     """
     rows, columns = ({name: images.new_zeros(len(images)) for name in kernels} for images in (left, right))
     gaps = [images.new_full((len(images),), torch.inf) for images in (left, right)]  # to the nearest ball's surface

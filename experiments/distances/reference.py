@@ -35,7 +35,7 @@ class FixedReference:
     Args:
         features: float64 (R, d).
         width: of the Gaussian kernel.
-        within: of each kernel the mean of k(y_i, y_j) over all pairs i != j of the images that it knows.
+        among: of each kernel the mean of k(y_i, y_j) over all pairs i != j of the images that it knows.
         sums: of each kernel, if the real images are a sample too. Kernels then know the first r images only.
         most: of the samples, how many the kernels compare: their cost grows with the square.
         n: of the samples; precision and recall compare as many real images.
@@ -43,7 +43,7 @@ class FixedReference:
 
     features: Tensor
     width: float
-    within: Mapping[str, float]
+    among: Mapping[str, float]
     sums: Mapping[str, Sums] = field(default_factory=dict)
     most: int | None = None
     n: int | None = None
@@ -55,12 +55,12 @@ class FixedReference:
     @cached_property
     def balls(self) -> Tensor:
         """The squared radii around the first n images."""
-        return kernels.within({}, self.features[: self.n], neighbour=NEIGHBOUR)[1]
+        return kernels.among({}, self.features[: self.n], neighbour=NEIGHBOUR)[1]
 
     def distances(self, own: Tensor, groups: NDArray[np.integer] | None = None) -> dict[str, Distance]:
         """MMD, FD and KD of images with features float64 (n, d), each with what every image adds to it.
 
-        `groups`: (n,) the number of each image's prompt. Then each prompt adds to it, and MMD and KD compare images of
+        `groups`: (n,) the index of each image's prompt. Then each prompt adds to it, and MMD and KD compare images of
         different prompts.
         """
         return self.compare(own, groups, quality=False)[0]
@@ -73,7 +73,7 @@ class FixedReference:
         first = own[: self.most]
         real = self.features[: len(self.sums["mmd"].rows)] if self.sums else self.features
         prompts = None if groups is None else torch.from_numpy(renumber(groups[: self.most])).to(own.device)
-        inside, balls = kernels.within(kernel_of, first, prompts, NEIGHBOUR if quality else 0)
+        inside, balls = kernels.among(kernel_of, first, prompts, NEIGHBOUR if quality else 0)
         between = kernels.across(kernel_of, first, real, (balls, self.balls) if quality else None)
         distances = {name: self._by_kernel(name, sums, between) for name, sums in inside.items()}
         distances["fd"] = self._frechet(own)
@@ -86,7 +86,7 @@ class FixedReference:
         to_real = between.rows[name]
         of_real = between.columns[name]
         means = to_real / len(of_real)
-        value = sums.mean + self.within[name] - 2 * float(means.mean())
+        value = sums.mean + self.among[name] - 2 * float(means.mean())
         own = kernels.jackknife_terms(sums.rows, means).cpu().numpy()
         if not self.sums:
             return Distance(value, own)
@@ -119,7 +119,7 @@ class ReferenceSet:
     def of(cls, features: Tensor, most: int | None = None) -> "ReferenceSet":
         """From features float64 (T, d). `most`: images that the kernels know."""
         width = WIDTH * kernels.median_distance(features)
-        return cls(features, width, kernels.within(kernels.build(width, features.shape[1]), features[:most])[0])
+        return cls(features, width, kernels.among(kernels.build(width, features.shape[1]), features[:most])[0])
 
     @property
     def n_kernel(self) -> int:
@@ -131,8 +131,8 @@ class ReferenceSet:
 
     def whole(self, most: int | None = None) -> FixedReference:
         """All of them, as a sample. `most`: of the images compared with them, how many the kernels take."""
-        within = {name: sums.mean for name, sums in self.sums.items()}
-        return FixedReference(self.features, self.width, within, self.sums, most)
+        among = {name: sums.mean for name, sums in self.sums.items()}
+        return FixedReference(self.features, self.width, among, self.sums, most)
 
     def aside_mask(self, n: int, draw: int) -> NDArray[np.bool_]:
         """Mask (T,) of the n images that draw number `draw` sets aside. ValueError if fewer than two would remain.
@@ -166,28 +166,28 @@ class ReferenceSet:
             moments = Moments.of(real)
             out["fd"].append(frechet.frechet_distance(moments, self.moments.without(moments)))
             for name, (inside, between) in others.items():
-                out[name].append(inside + rest.within[name] - 2 * between)
+                out[name].append(inside + rest.among[name] - 2 * between)
             for name, value in zip(QUALITY, precision_recall(real[:most], rest.features[:most]), strict=True):
                 out[name].append(value)
         return {name: np.array(values) for name, values in out.items()}
 
     def _split(self, aside: NDArray[np.bool_]) -> tuple[FixedReference, dict[str, tuple[float, float]]]:
         """The images outside a mask; of each kernel its mean over pairs inside, and over pairs in and out."""
-        within = dict[str, float]()
+        among = dict[str, float]()
         others = dict[str, tuple[float, float]]()
         chosen = self._on_device(aside)
         in_kernel = chosen[: self.n_kernel]
         features = self.features[: self.n_kernel]
         n = int(aside[: self.n_kernel].sum())
         rest = self.n_kernel - n
-        inside_sums, _ = kernels.within(kernels.build(self.width, features.shape[1]), features[in_kernel])
+        inside_sums, _ = kernels.among(kernels.build(self.width, features.shape[1]), features[in_kernel])
         for name, sums in inside_sums.items():
             rows = self.sums[name].rows
             inside = float(sums.rows.sum())
             between = float(rows[in_kernel].sum()) - inside
-            within[name] = (float(rows.sum()) - 2 * between - inside) / (rest * (rest - 1))
+            among[name] = (float(rows.sum()) - 2 * between - inside) / (rest * (rest - 1))
             others[name] = inside / max(n * (n - 1), 1), between / max(n * rest, 1)
-        return FixedReference(self.features[~chosen], self.width, within, n=int(aside.sum())), others
+        return FixedReference(self.features[~chosen], self.width, among, n=int(aside.sum())), others
 
     def _on_device(self, mask: NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(mask).to(self.features.device)
@@ -201,7 +201,7 @@ def precision_recall(features: Tensor, real: Tensor) -> tuple[float, float]:
     middle = real.mean(dim=0)  # far from 0, distances would be lost in rounding
     real = real[: len(features)] - middle
     features = features - middle
-    first, second = (kernels.within({}, rows, neighbour=NEIGHBOUR)[1] for rows in (features, real))
+    first, second = (kernels.among({}, rows, neighbour=NEIGHBOUR)[1] for rows in (features, real))
     return kernels.across({}, features, real, (first, second)).quality
 
 

@@ -109,17 +109,17 @@ def main(options: ScoreOptions) -> int:
     existing_results(options.out)  # raises ValueError if others wrote there
     store = Cache(options.store)
     names = ("pairs", "device", "groups", "features", "feature_weights")
-    given: dict[str, Any] = {name: getattr(options, name) for name in names} | {"store": store}
+    typed: dict[str, Any] = {name: getattr(options, name) for name in names} | {"store": store}
     if options.margin is None:
-        output = compare.make_output(compare.compare(options.real, *options.sets, **given))
+        output = compare.make_output(compare.compare(options.real, *options.sets, **typed))
     else:
-        given |= {name: getattr(options, name) for name in ("crops", "control", "metrics")}
-        given["margin"] = None if options.margin == "auto" else options.margin
-        given["reference"] = None if options.real == "none" else options.real
+        typed |= {name: getattr(options, name) for name in ("crops", "control", "metrics")}
+        typed["margin"] = None if options.margin == "auto" else options.margin
+        typed["reference"] = None if options.real == "none" else options.real
         before, after = options.sets
         if change := basis and gate_record.find_change(before, after, basis, store):
             return _say_expired(options, change)
-        answer = equivalence.harmless(before, after, **given)
+        answer = equivalence.harmless(before, after, **typed)
         if change := basis and gate_record.describe_changes(basis, answer.basis):
             return _say_expired(options, change)
         output = equivalence.make_output(answer)
@@ -151,7 +151,7 @@ def _say_expired(options: ScoreOptions, change: str) -> int:
 def _check(options: ScoreOptions, out: Path) -> None:
     """ValueError if options do not suit each other."""
     if not options.sets:
-        raise ValueError("sets: none is given; type REAL, then one set of images or more")
+        raise ValueError("sets: there is none; type REAL, then one set of images or more")
     if options.margin is None:
         if options.real == "none":
             raise ValueError("real='none': only --margin needs no real images")
@@ -161,8 +161,8 @@ def _check(options: ScoreOptions, out: Path) -> None:
         if options.fail_if_worse and len(options.sets) < 2:
             raise ValueError(f"fail_if_worse: {options.sets[0]} is the only set; at least two are compared")
     elif len(options.sets) != 2 or options.fail_if_worse:
-        given = "fail_if_worse: it" if options.fail_if_worse else f"sets: {len(options.sets)}"
-        raise ValueError(f"{given} does not suit --margin, which compares two sets, before and after")
+        typed = "fail_if_worse: it" if options.fail_if_worse else f"sets: {len(options.sets)}"
+        raise ValueError(f"{typed} does not suit --margin, which compares two sets, before and after")
     for source in (options.real, *options.sets):
         if (folder := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(

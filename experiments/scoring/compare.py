@@ -38,7 +38,7 @@ from experiments.scoring.result import Scores, with_interval
 from experiments.scoring.sides import NAME, score_in_space
 from reports.schema import WORSE
 
-GIVEN = "your own"  # the feature space of features that the user computed
+OWN_FEATURES = "your own"  # the feature space of features that the user computed
 Weights = Path | str | None
 LARGEST = 1e10  # magnitude of a feature
 NAMED = 3  # sets that the question names, besides the first
@@ -79,7 +79,7 @@ def compare(
 
 def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] = ()) -> tuple[Input, ...]:
     """The real images and the sets, under names that are as short as they can be. Errors as in `open_input`."""
-    names = of_arrays or ["REAL", *(f"set {number}" for number in range(1, len(sources)))]
+    names = of_arrays or ["REAL", *(f"set {index}" for index in range(1, len(sources)))]
     inputs = [open_input(source, store, name) for source, name in zip(sources, names, strict=True)]
     short = [Path(source.name).name or source.name for source in inputs]
     if len(set(short)) < len(short):
@@ -109,15 +109,15 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
         notes.append(f"{images.name}: {len(ids):,} images in {int(ids.max()) + 1:,} groups, the units of intervals")
     if left_out:
         notes.append(f"left out, since the store and results of score hold no samples: {', '.join(left_out)}")
-    shared: Row = {"features": name, "features_id": "" if name == GIVEN else features_id(name, space.weights)}
+    shared: Row = {"features": name, "features_id": "" if name == OWN_FEATURES else features_id(name, space.weights)}
     shared |= {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": pairing.n}
     shared["n_reference"] = real.n
     described = measure_sets(inputs, chosen, space, store)
     double = double_device(space.device)
     real_rows, *rows = (torch.from_numpy(images.features).to(double) for images in described)
-    levels = warnings.noise_levels(inputs, described, chosen)
+    noise_levels = warnings.noise_levels(inputs, described, chosen)
     names = [images.name for images in sets]
-    result = score_in_space(shared, names, real_rows, rows, pairing.paired, levels, prompts)
+    result = score_in_space(shared, names, real_rows, rows, pairing.paired, noise_levels, prompts)
     doubts = warnings.find_warnings(inputs, described, result, space)
     notes += warnings.image_notes(inputs, described, result.dimension)
     return Scores(
@@ -129,8 +129,8 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
 def make_output(scores: Scores) -> ScoreOutput:
     facts: Row = {"pairs": scores.pairs, "dimension": scores.space.dimension, "warnings": list(scores.warnings)}
     drawn = {
-        f"{f'set-{number}' if number else 'real'}{ending}": picture
-        for number, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
+        f"{f'set-{index}' if index else 'real'}{ending}": picture
+        for index, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
         for ending, picture in pictures(images, order)
     }
     verdicts = {name: by_metric["mmd"].verdict for name, by_metric in scores.differences.items()}
@@ -139,8 +139,8 @@ def make_output(scores: Scores) -> ScoreOutput:
         "scores": _with_intervals(scores.values), "differences": _with_intervals(scores.differences),
         "best": list(scores.best), "notes": scores.notes, "warnings": scores.warnings,
     }  # fmt: skip
-    judged = [by_metric[name] for by_metric in scores.differences.values() for name in ("mmd", "copies")]
-    worse = any(row.verdict == WORSE for row in judged)
+    deciding = [by_metric[name] for by_metric in scores.differences.values() for name in ("mmd", "copies")]
+    worse = any(row.verdict == WORSE for row in deciding)
     paired = [scores.pairing] if scores.pairing else []
     return ScoreOutput(NAME, question(scores), scores.tables, drawn, facts, summary, scores.notes, paired, int(worse))
 
@@ -180,28 +180,28 @@ def space_of(inputs: Sequence[Input], features: str | None) -> str:
     if latents := [source for source in inputs if isinstance(source, FeatureSet) and source.shape]:
         rule = "holds latents, which --margin compares, before and after a change"
         raise ValueError(f"{latents[0].name} {rule}{latents[0].hint}")
-    kinds = {isinstance(source, FeatureSet): source.name for source in inputs}
-    if len(kinds) > 1:
-        raise ValueError(f"{kinds[True]} holds features, but {kinds[False]} holds images; give both the same")
-    if True in kinds:
+    by_content = {isinstance(source, FeatureSet): source.name for source in inputs}
+    if len(by_content) > 1:
+        raise ValueError(f"{by_content[True]} holds features, but {by_content[False]} holds images; give both the same")
+    if True in by_content:
         if features:
-            raise ValueError(f"features={features!r}: {kinds[True]} holds features already")
-        return GIVEN
+            raise ValueError(f"features={features!r}: {by_content[True]} holds features already")
+        return OWN_FEATURES
     real = inputs[0]
     return features or (default_features(real.data) if isinstance(real, ImageSet) else "natural")
 
 
-def weights_of(space: str, given: Weights) -> Path | None:
-    """The file of a space's weights, or None for the usual one. ValueError if features are given."""
-    if given is not None and space == GIVEN:
-        raise ValueError(f"feature_weights={str(given)!r}: the sets hold features already")
-    return None if given is None else Path(given)
+def weights_of(space: str, weights: Weights) -> Path | None:
+    """The file of a space's weights, or None for the usual one. ValueError if the sets hold features."""
+    if weights is not None and space == OWN_FEATURES:
+        raise ValueError(f"feature_weights={str(weights)!r}: the sets hold features already")
+    return None if weights is None else Path(weights)
 
 
 def measure_sets(
     inputs: Sequence[Input], chosen: Sequence[NDArray[np.intp]], space: FeatureSpace, store: Cache
 ) -> list[ImageFeatures]:
-    """Features and texture of some images of each set, comparable with those of the first; those given are taken."""
+    """Features and texture of some images of each set, comparable with the first; features are taken as they are."""
     described = list[ImageFeatures]()
     for images, order in zip(inputs, chosen, strict=True):
         if isinstance(images, FeatureSet):

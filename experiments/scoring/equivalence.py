@@ -61,7 +61,7 @@ class Harmless:
 
     before: str  # the names of the sets
     after: str
-    margin: float | None  # the share of images of which replacement may move a set as far as the change does, if given
+    margin: float | None  # the share of images of which replacement may move a set as far as the change does
     features: str  # the feature space that decides
     checks: tuple[EquivalenceCheck, ...]  # what must hold; the first decides
     n: int  # pairs of images
@@ -71,8 +71,8 @@ class Harmless:
     pairs: str  # how they are paired: names, order or none
     needed: int | None  # pairs of images that would decide, if they do not and a number would
     worst: tuple[tuple[str, float], ...]  # the pairs furthest apart, and their shares of all squared distances
-    scores: Scores | None = None  # the distances of both to reference images, if these were given
-    control: "Harmless | None" = None  # of images of the unchanged pipeline, if these were given
+    scores: Scores | None = None  # the distances of both to reference images, if there are any
+    control: "Harmless | None" = None  # of images of the unchanged pipeline, if there are any
     metrics: tuple[Row, ...] = ()  # the user's functions of two images, rows of metrics.csv
     notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
     inputs: tuple[Input, ...] = ()
@@ -202,8 +202,8 @@ class Gate:
 
 def _measure_change(gate: Gate, before: Source, after: Source, name: str, reference: Source | None = None) -> Harmless:
     """The answer on one set against `before`; `name`: that of an array."""
-    given = (before, after) if reference is None else (reference, before, after)
-    opened = compare.open_all(given, gate.store, ("reference", "before", name)[-len(given) :])
+    sources = (before, after) if reference is None else (reference, before, after)
+    opened = compare.open_all(sources, gate.store, ("reference", "before", name)[-len(sources) :])
     basis = describe_before(opened[-2])
     opened, of_latents = standardise_latents(opened, opened[-2])
     gate = replace(gate, groups=or_clips(opened[-2:], gate.groups))
@@ -283,7 +283,7 @@ def _worst_pairs(sets: EquivalenceInputs) -> tuple[ClusterIds, tuple[tuple[str, 
 
 
 def _check_two(one: Source | None, other: Source | None) -> None:
-    paths = [Path(given).expanduser().resolve() for given in (one, other) if isinstance(given, str | Path)]
+    paths = [Path(source).expanduser().resolve() for source in (one, other) if isinstance(source, str | Path)]
     if len(set(paths)) < len(paths):
         raise ValueError(f"{str(one)!r} and {str(other)!r} are one folder or file; name two")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
 from experiments.run.image_features import ImageSet, features_id
-from experiments.scoring.compare import GIVEN
+from experiments.scoring.compare import OWN_FEATURES
 from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs, Metric
 from experiments.scoring.groups import GroupsOf, group_names
 from experiments.scoring.inputs import Input, open_input
@@ -48,7 +48,7 @@ def describe_gate(
         if isinstance(metric, str):
             gate[f"code of {metric}"] = code_hash(metric.removeprefix(PYTHON), PYTHON)
     space = sets.space
-    gate[f"features {space.name}"] = "" if space.name == GIVEN else features_id(space.name, space.weights)
+    gate[f"features {space.name}"] = "" if space.name == OWN_FEATURES else features_id(space.name, space.weights)
     return gate | {f"limit of {check.check}": check.limit for check in checks}
 
 
@@ -62,9 +62,9 @@ def hash_array(array: NDArray[Any]) -> str:
 
 def write_record(path: Path, options: Any, sentence: str, basis: Mapping[str, Any]) -> None:
     """Writes what a verdict stands on; `options`: the ScoreOptions of the command."""
-    given = {name: getattr(options, name) for name in OPTIONS} | {"before": options.sets[0]}
+    typed = {name: getattr(options, name) for name in OPTIONS} | {"before": options.sets[0]}
     made = {"verdict": sentence, "recorded_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_json(path, made | {"options": given, "basis": basis})
+    write_json(path, made | {"options": typed, "basis": basis})
 
 
 def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -79,11 +79,11 @@ def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
     typed = [name for name in OPTIONS if name != "real" and getattr(options, name) != defaults[name]]
     if typed or len(options.sets) > 1:
         raise ValueError(f"{typed[0] if typed else 'sets'}: the record has it; type the images after the change only")
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in record["options"].items()}
-    before = given.pop("before")
-    given["sets"] = (options.real, *options.sets) if options.sets else (before, options.real)  # if before was moved
-    given["pairs"] = record["basis"]["pairs"]
-    return replace(options, **given), record["basis"]
+    recorded = {name: tuple(value) if isinstance(value, list) else value for name, value in record["options"].items()}
+    before = recorded.pop("before")
+    recorded["sets"] = (options.real, *options.sets) if options.sets else (before, options.real)  # if before was moved
+    recorded["pairs"] = record["basis"]["pairs"]
+    return replace(options, **recorded), record["basis"]
 
 
 def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:

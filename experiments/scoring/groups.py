@@ -19,14 +19,14 @@ GroupsOf = str | Path | Sequence[str | int] | None
 
 
 def or_clips(sets: Sequence[Input], groups: GroupsOf) -> GroupsOf:
-    """The groups that are given, else clips if a set holds frames."""
+    """The groups of the options, else clips if a set holds frames."""
     if groups is None and any(isinstance(images, ImageSet) and images.clips for images in sets):
         return CLIPS
     return groups
 
 
 def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[ClusterIds, str]:
-    """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
+    """The index of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 
     `groups`: "folder" or "clips", the folder that an image, or a frame, lies in; a part of its name, such as
     "{prompt}-{seed}.png"; FILE.csv, or FILE.csv:COLUMN, with a row for each image, by name or in their order; or a

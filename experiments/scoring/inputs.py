@@ -155,9 +155,9 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
     if not any(shapes):
         return tuple(inputs), ""
     if len(set(shapes)) > 1 or not isinstance(before, FeatureSet):
-        given = ", ".join(f"{source.name} {shape or 'none'}" for source, shape in zip(inputs, shapes, strict=True))
+        found = ", ".join(f"{source.name} {shape or 'none'}" for source, shape in zip(inputs, shapes, strict=True))
         hint = next((source.hint for source in latents if source.hint), "")
-        raise ValueError(f"latents must have one shape (C, H, W); it is {given}{hint}")
+        raise ValueError(f"latents must have one shape (C, H, W); it is {found}{hint}")
     if before.hint:
         raise ValueError(f"{before.name}: by range and channels it holds images{before.hint}; multiply latents by 100")
     channels = before.shape[0]

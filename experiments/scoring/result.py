@@ -103,7 +103,7 @@ class Scores:
         pairs = [
             {"a": row["a"], "b": row["b"], f"{MMD} difference": 1000 * row["difference"]}
             | {end: 1000 * row[end] for end in ("low", "high")} | {"verdict": row["verdict"]}
-            for row in self.space.judged()
+            for row in self.space.deciding()
         ]  # fmt: skip
         return pd.DataFrame(sets), pd.DataFrame(pairs)
 

@@ -50,7 +50,7 @@ class SpaceResult:
     tables: Mapping[str, Sequence[Row]]  # by the name of their file
     copies: Sequence[Duplicates]  # among the real images, and in each set
 
-    def judged(self) -> list[Row]:
+    def deciding(self) -> list[Row]:
         """Each set against the first, in the metric that decides."""
         return [row for row in self.tables["contrasts.csv"] if row["metric"] == PRIMARY_METRIC]
 
@@ -77,13 +77,13 @@ def score_in_space(
             advance(f"copies in {name}")
             copies.append(_copies(rows.double(), near, reference.features))
         of_real, *units = _units(copies, paired, prompts)
-        for number, (name, rows, ids, level) in enumerate(zip(names, sets, units, noise_levels, strict=True), start=1):
+        for index, (name, rows, ids, noise) in enumerate(zip(names, sets, units, noise_levels, strict=True), start=1):
             features = rows.double()
             advance(f"distances of {name}")
             distances = _by_real_units(against.distances(features, ids), of_real)
             advance(f"precision and recall of {name}")
             quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
-            row = shared | _row(f"set-{number}", name, distances, quality, level)
+            row = shared | _row(f"set-{index}", name, distances, quality, noise)
             sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, is_image_set=True))
         floors = _floors(shared, reference, len(sets[0]), repeats, advance)
     tables = _tabulate(sides, floors, [*_copies_rows(shared, copies, names)])
@@ -153,16 +153,16 @@ def _to_lowest(lowest: Side, others: Sequence[Side], verdicts: Verdicts) -> dict
     for side, estimate, p_value in zip(others, estimates, corrected, strict=True):
         out[side.label] = estimate.corrected("to the lowest", p_value, len(others))
         exploratory = verdicts.pairs.get(frozenset({side.name, lowest.name}), 0)
-        _, judged = verdicts.known.get(exploratory, ("", estimate))
-        if judged.p_adjusted is not None:
-            out[side.label] = estimate.corrected(judged.family, judged.p_adjusted, judged.n_compared)
+        _, known = verdicts.known.get(exploratory, ("", estimate))
+        if known.p_adjusted is not None:
+            out[side.label] = estimate.corrected(known.family, known.p_adjusted, known.n_compared)
     return out
 
 
-def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], level: object) -> Row:
+def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], noise: object) -> Row:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return columns_of(distances) | dict(zip(("precision", "recall"), quality, strict=True)) | {
-        "setting": name, "status": "ok", "visible_noise": level, "samples_id": set_id, "run_id": set_id,
+        "setting": name, "status": "ok", "visible_noise": noise, "samples_id": set_id, "run_id": set_id,
         "finished_at": now,
     }  # fmt: skip
 

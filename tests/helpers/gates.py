@@ -27,7 +27,7 @@ def run(*arguments: str) -> int:
     return command.command([*arguments, "--features", "digits"], "score")
 
 
-def judge(
+def measure_change(
     before: np.ndarray, after: np.ndarray, margin: float | None = None, groups: Any = None, **options: Any
 ) -> Harmless:
     """Pairs by their order; unless the options say so otherwise, in digits features."""

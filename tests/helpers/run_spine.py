@@ -76,7 +76,7 @@ def score(run: Run, cache: Cache) -> dict[str, Any]:
 
 
 def files(cache: Cache) -> dict[str, int]:
-    """How many files there are, by kind."""
+    """How many files there are, by folder."""
     return {folder.name: len(list(folder.glob("*.safetensors"))) for folder in sorted(cache.root.glob("[!.]*"))}
 
 

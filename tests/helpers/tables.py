@@ -1,4 +1,4 @@
-"""Tests from tables of two levels."""
+"""Tests from tables of rows and cells."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -3,7 +3,7 @@
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> Make:
         content |= {"statistics": {"visible_noise": 0.04}} if "statistics" not in info else {}
         (tmp_path / experiment / "run.json").write_text(json.dumps(content), encoding="utf-8")
         for name, rows in tables.items():
-            frame = pd.DataFrame(rows).reindex(columns=all_columns(TABLES[f"{name}.csv"]))
+            frame = pd.DataFrame(rows, dtype=object).reindex(columns=all_columns(TABLES[f"{name}.csv"]))
             frame.to_csv(tmp_path / experiment / f"{name}.csv", index=False)
         for name, height in ((f"{name}{end}", size) for name in images for end, size in (("", 128), ("-4", 32))):
             Image.new("L", (128, height), 77).save(tmp_path / experiment / "images" / f"{name}.png")
@@ -87,14 +87,14 @@ def folder(tmp_path: Path) -> Make:
 def beta(folder: Make) -> Make:
     """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), the control, floors.
 
-    `best`: by evaluations the difference of the best with fresh noise to the best without, which both take them.
-    `more`: by evaluations that of the best with fresh noise to the best without it with 8.
+    `best`: evaluations, difference of the best with fresh noise to the best without, which both take them, verdict.
+    `more`: evaluations, difference of the best with fresh noise to the best without it with 8, verdict.
     """
 
     def write(
         change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
         before: float = 12.0, control: float = 0.0, control_verdict: str = "passed", floor: Any = (500, 1.4),
-        failed: int = 0, info: Any = NO, best: Mapping[int, Any] = NO, more: Mapping[int, Any] = NO,
+        failed: int = 0, info: Any = NO, best: Sequence[Any] = (), more: Sequence[Any] = (),
         quality: Sequence[Any] = (), **values: Any,
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before) + runs_of("primary", a, before + change, eta=1)
@@ -105,7 +105,7 @@ def beta(folder: Make) -> Make:
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
         contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
         choices = Rows()
-        for budget, (difference, said) in best.items():
+        for budget, difference, said in best:
             cost = {"budget": budget, "nfe_a": budget, "nfe_b": budget, "n_compared": len(best)}
             names = (f"with {budget}", f"without {budget}")
             contrasts += compared("confirm", "confirm", *names, difference, said, choice="with fresh noise", **cost)
@@ -114,11 +114,10 @@ def beta(folder: Make) -> Make:
                 choices += explored(f"{name.split()[0]} fresh noise", budget, name, mmd, chosen=True)
             table += runs_of("explore", "passed over", 20)
             choices += explored("with fresh noise", budget, "passed over", 20, rank=2)
-        for budget, (difference, said) in more.items():
+        for budget, difference, said in more:
+            names = (f"with {budget}", "without 8")
             cost = {"budget": budget, "nfe_a": budget, "nfe_b": 8, "choice": "with fresh noise"}
-            contrasts += compared(
-                "more evaluations", "confirm", f"with {budget}", "without 8", difference, said, **cost
-            )
+            contrasts += compared("more evaluations", "confirm", *names, difference, said, **cost)
         images = ["real", *{row["samples_id"] for row in table if "samples_id" in row}]
         tables = {"table": table, "contrasts": contrasts, "floors": floors(*floor) if floor else []}
         info = {"fixed_beforehand": True, "options": {"only_primary": not best}, **info}
@@ -129,41 +128,35 @@ def beta(folder: Make) -> Make:
 
 @pytest.fixture
 def chosen(folder: Make) -> Make:
-    """A result of settings that explorers chose, each confirmed against base: `chosen({(budget, setting): values})`.
+    """A result of settings that explorers chose, each confirmed against base.
 
-    `values`: the difference in MMD (times 1000), the verdict, further columns. Base has no visible noise. `beyond`:
-    for those of fewer evaluations, the difference to base with 66. `given`: they were chosen before this run.
+    `duels`: evaluations, setting, difference in MMD (times 1000), verdict, and further columns if there are any. Base
+    has no visible noise. `beyond`: evaluations, setting, difference to base with 66, verdict.
+    `chosen_before`: before this run.
     """
 
     def write(
-        duels: Mapping[tuple[int, str], Any], experiment: str = "schedules", beyond: Mapping[Any, Any] = NO,
-        info: Any = NO, control: str = "passed", given: bool = False, **values: Any,
+        duels: Sequence[Any], experiment: str = "schedules", beyond: Sequence[Any] = (), info: Any = NO,
+        control: str = "passed", chosen_before: bool = False, **values: Any,
     ) -> Path:  # fmt: skip
         table, contrasts, choices = Rows(), Rows(), Rows()
-        for (budget, a), (change, verdict, more) in duels.items():
-            noise = more.get("visible_noise_a", 0.0)
+        for budget, a, change, verdict, *more in duels:
+            columns = dict(*more)
+            noise = columns.get("visible_noise_a", 0.0)
             columns = {
-                "budget": budget,
-                "nfe_a": budget,
-                "nfe_b": budget,
-                "choice": "challenger",
-                "more_noise": noise > 0.04,
-            }
-            columns |= {
-                "recommended": verdict == "better" and noise <= 0.04,
-                "visible_noise_a": noise,
-                "visible_noise_b": 0.0,
-            }
-            columns |= {"n_compared": len(duels)} | more
+                "budget": budget, "nfe_a": budget, "nfe_b": budget, "choice": "challenger", "more_noise": noise > 0.04,
+                "recommended": verdict == "better" and noise <= 0.04, "visible_noise_a": noise, "visible_noise_b": 0.0,
+                "n_compared": len(duels),
+            } | columns  # fmt: skip
             contrasts += compared("confirm", "confirm", a, "base", change, verdict, **columns)
-            if (budget, "base") not in {(row.get("budget"), row["setting"]) for row in table}:
+            if budget not in {row.get("budget") for row in table}:
                 table += runs_of("confirm", "base", 12.0, budget=budget, nfe=budget)
                 choices += explored("default", budget, "base", 12.0, chosen=True)
             table += runs_of("confirm", a, 12.0 + change, budget=budget, nfe=budget, visible_noise=noise)
             choices += explored("challenger", budget, a, 12.0 + change, chosen=True)
             choices += explored("challenger", budget, "passed over", 20.0, rank=2)
-            table += runs_of("explore", "passed over", 20) if not given else []
-        for (budget, a), (change, verdict) in beyond.items():
+            table += runs_of("explore", "passed over", 20) if not chosen_before else []
+        for budget, a, change, verdict in beyond:
             columns = {"budget": budget, "nfe_a": budget, "nfe_b": 66, "choice": "challenger"}
             contrasts += compared("fewer evaluations", "confirm", a, "base", change, verdict, **columns)
         contrasts += compared("control", "control", "base, other noise", "base", 3.0, control)
@@ -185,16 +178,29 @@ def sweep(folder: Make) -> Make:
             for name, (mmd, verdict, noise) in settings.items():
                 table += runs_of(group, name, mmd, visible_noise=noise, **budget)
                 if name != first:
-                    columns = {
-                        "before": before,
-                        "more_noise": noise > 0.04,
-                        "visible_noise_a": noise,
-                        "visible_noise_b": 0.0,
-                    }
-                    columns |= budget | values
-                    contrasts += compared("setting", group, name, first, mmd - before, verdict, **columns)
+                    columns = {"more_noise": noise > 0.04, "visible_noise_a": noise, "visible_noise_b": 0.0, **budget}
+                    change = mmd - before
+                    contrasts += compared(
+                        "setting", group, name, first, change, verdict, before=before, **columns, **values
+                    )
         tables = {"table": table, "contrasts": contrasts, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)
+
+    return write
+
+
+@pytest.fixture
+def score(sweep: Make) -> Make:
+    """A result of `score`: the sets as the settings of a sweep, after the first; the ends of intervals as ratios."""
+
+    def write(sets: Any = NO, ends: Sequence[float] = (0.5, 2), **facts: Any) -> Path:
+        sets = {"first": (12.0, "", 0.0), **sets}
+        directory = sweep({"sets": sets}, "score", {"score": facts}, holds_for=1)
+        rows = [{"features": "digits", "setting": name, "metric": metric, "value": mmd / 1000,
+                 "low": ends[0] * mmd / 1000, "high": ends[1] * mmd / 1000}
+                for name, (mmd, _, _) in sets.items() for metric in ("mmd", "fd")]  # fmt: skip
+        pd.DataFrame(rows).to_csv(directory / "scores.csv", index=False)
+        return directory
 
     return write
 

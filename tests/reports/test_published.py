@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from edits import edit
 from PIL import Image
 
 from reports.formats import capital
@@ -65,19 +66,19 @@ def first_screen(name: str) -> str:
 def headline(name: str) -> pd.DataFrame:
     """The contrast of the verdict in MMD and in FD, as it follows from the tables."""
     pooled = table(name, "contrasts").query("train_seed.isna() and kind != 'control'")
-    judged = pooled[pooled["metric"] == "mmd"]
-    row = judged.iloc[0]
+    deciding = pooled[pooled["metric"] == "mmd"]
+    row = deciding.iloc[0]
     if ASKS[name] == "beta":
         assert row["kind"] == "primary"
     else:
-        rows = judged.query("kind == 'confirm'")
-        beyond = judged.query("kind == 'fewer evaluations' and verdict == 'better'")
+        rows = deciding.query("kind == 'confirm'")
+        beyond = deciding.query("kind == 'fewer evaluations' and verdict == 'better'")
         advised = rows[rows["recommended"].astype(str) == "True"].sort_values("budget")
         at_once = advised[advised["budget"].isin(beyond["budget"])]
         if ASKS[name] == "noise_levels":
             first = rows[rows["choice"] == "train_noise"]
             at_once = advised = first[first["value_b"] == first["value_b"].min()]
-        dearer = judged.query("kind == 'more evaluations' and verdict == 'better' and more_noise != True")
+        dearer = deciding.query("kind == 'more evaluations' and verdict == 'better' and more_noise != True")
         if ASKS[name] == "schedules" and len(advised):
             against = dearer["b"].eq(advised["a"].iloc[0]) & dearer["nfe_b"].eq(advised["nfe_a"].iloc[0])
             used = dearer[against].sort_values("value_a").head(1)
@@ -130,33 +131,36 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str):
     info = INFOS[name]
     day = datetime.fromisoformat(every["finished_at"].max())
     seconds = info.get("total_seconds", info.get("wall_seconds", 0))
-    known = {text for value in numbers(name).values() for text in value.split(" to ")} | {"1000", "95", "0"}
     means = runs.groupby(["section", "budget", "setting"], dropna=False).mean(numeric_only=True)
-    known |= {f"{value:.3f}" for value in (*means["visible_noise"], *runs["visible_noise"])} | {
-        f"{value:.2f}" for value in means["recall"]
-    }
-    known |= {f"{value:.3g}" for value in means["seconds"] / means["n_samples"]}
-    known |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"], *(1000 * runs["mmd"]))}
-    known |= {f"{max(100 * value, 0):.3g}" for value in means.get("memorised", ())}
-    known |= {f"{value:,.0f}" for key in ("images_seen", "n_samples", "n_reference") for value in runs[key]}
-    known |= {str(day.day), str(day.year), f"{seconds / 60:.0f}", f"{seconds / 3600:.1f}"}
     floors = table(name, "floors").set_index("metric")["mean"]
-    known |= {rounded(value) for value in (*(1000 * floors["mmd"]), *floors["fd"])}
-    contrasts = table(name, "contrasts").query("metric == 'mmd' and train_seed.isna()")
-    columns = [*("difference", "low", "high", "detectable", "new_network_low", "new_network_high")]
-    known |= {rounded(1000 * value) for key in columns for value in contrasts[key].dropna()}
-    known |= {f"{1 / value:.0f}" for value in contrasts.query("kind == 'control'")["p_value"]}
-    known |= {f"{n:.0f}" for key in ("budget", "nfe_a", "nfe_b", "n_networks") for n in contrasts[key].dropna()}
-    known |= {f"{n + 1:.0f}" for n in contrasts["n_networks"].dropna()}  # expected for an 11th
-    odd = ("odd_difference", "odd_low", "odd_high")
-    known |= {rounded(1000 * value) for key in odd for value in contrasts[key].dropna()}
-    known |= {f"{seed:.0f}" for seed in contrasts["odd_seed"].dropna()} | {str(info["statistics"]["visible_noise"])}
+    pooled = table(name, "contrasts").query("metric == 'mmd' and train_seed.isna()")
     choices = table(name, "choices").dropna(subset="networks")
-    known |= {str(len(choices)), f"{choices['networks'].max():.0f}"}
     barred = choices[choices["barred"].astype(str) == "True"]
-    known |= {str(len(barred)), rounded(1000 * barred["mmd"].min())} if len(barred) else set()
+    networks = pooled["n_networks"]
+    differences = pooled[[
+        "difference", "low", "high", "detectable", "new_network_low", "new_network_high", "odd_difference", "odd_low",
+        "odd_high",
+    ]]  # fmt: skip
+    shown = [  # the format of a page -> numbers
+        ("{:.3f}", [*means["visible_noise"], *runs["visible_noise"]]),
+        ("{:.2f}", means["recall"]),
+        ("{:.3g}", [*means["seconds"] / means["n_samples"], *100 * means.filter(like="memorised").clip(0).stack()]),
+        ("{:,.0f}", runs[["images_seen", "n_samples", "n_reference"]].stack()),
+        ("{:.0f}", [*pooled[["budget", "nfe_a", "nfe_b", "odd_seed"]].stack(), *networks, *networks + 1]),  # an 11th
+        (
+            "{:.0f}",
+            [1000, 95, 0, seconds / 60, day.day, day.year, len(choices), choices["networks"].max(), len(barred)],
+        ),
+        ("{:.0f}", 1 / pooled.query("kind == 'control'")["p_value"]),
+        ("{:.1f}", [seconds / 3600]),
+    ]
+    scores = [*1000 * means["mmd"], *means["fd"], *1000 * runs["mmd"], *1000 * floors["mmd"], *floors["fd"]]
+    scores += [*1000 * differences.stack(), *1000 * barred["mmd"].nsmallest(1)]
+    known = {form.format(value) for form, values in shown for value in values} | {*map(rounded, scores)}
+    known |= {text for value in numbers(name).values() for text in value.split(" to ")}
     names = pd.concat([every["setting"], every["schedule"], every["data"]]).dropna().unique()
     known |= {*re.findall(r"[\d.]+", " ".join([*names, info.get("machine", "")]))}
+    known.add(str(info["statistics"]["visible_noise"]))
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()
 
@@ -247,9 +251,7 @@ def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path):
     ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""),
 ])  # fmt: skip
 def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str):
-    directory = beta(info=info)
-    rows = pd.read_csv(directory / "table.csv", dtype=str).assign(trained_commit=trained)
-    rows.to_csv(directory / "table.csv", index=False)
+    directory = edit(beta(info=info), "table", trained_commit=trained)
     out = directory.parent / "out"
     if message:
         with pytest.raises(ValueError, match=message):

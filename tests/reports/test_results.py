@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from edits import edit
 
 from experiments.entrypoint import run_main
 from reports.__main__ import run
@@ -129,12 +130,11 @@ def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, t
 def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make):
     """By evaluations what is recommended, or the default; of data without such a result the command."""
     loud = {"visible_noise_a": 0.05}
-    duels = {(16, "x"): (-4.0, "better", {}), (66, "y"): (-5.0, "better", loud), (66, "z"): (-0.5, "worse", {})}
-    made = chosen(duels)
+    made = chosen([(16, "x", -4.0, "better"), (66, "y", -5.0, "better", loud), (66, "z", -0.5, "worse")])
     contrasts = pd.read_csv(made / "contrasts.csv")
     fd = contrasts.assign(metric="fd", value_a=1000 * contrasts["value_a"], value_b=1000 * contrasts["value_b"])
     pd.concat([contrasts, fd]).to_csv(made / "contrasts.csv", index=False)
-    pd.read_csv(made / "table.csv").assign(sigma_min=0.003).to_csv(made / "table.csv", index=False)
+    edit(made, "table", sigma_min=0.003)
     other = beta()
     for path in other.glob("*.csv"):
         path.write_text(path.read_text().replace("mnist5k", "cifar10"))
@@ -153,8 +153,8 @@ def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make):
 
 
 def test_what_beta_advises_stands_in_the_index_beside_what_was_fixed(chosen: Make, beta: Make):
-    again = beta(best={8: (-1.0, "better"), 16: (2.0, "no difference detected")})
-    results = {"one": read(chosen({(16, "x"): (-4.0, "better", {})})), "two": read(again)}
+    again = beta(best=[(8, -1.0, "better"), (16, 2.0, "no difference detected")])
+    results = {"one": read(chosen([(16, "x", -4.0, "better")])), "two": read(again)}
     table = list_what_to_use(results)
     assert [column.head for column in table.columns] == [
         "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report"
@@ -165,7 +165,7 @@ def test_what_beta_advises_stands_in_the_index_beside_what_was_fixed(chosen: Mak
 
 def test_of_many_rows_those_go_first_that_score_no_better_with_more_evaluations(chosen: Make):
     gains = {8: -5.0, 10: -4.0, 12: -3.0, 14: -6.0, 16: -7.0, **dict.fromkeys(range(20, 32), -2.0)}
-    result = read(chosen({(budget, f"x{budget}"): (change, "better", {}) for budget, change in gains.items()}))
+    result = read(chosen([(budget, f"x{budget}", change, "better") for budget, change in gains.items()]))
     assert [row.cells[0] for row in list_what_to_use({"one": result}).rows] == ["8", "14", "16"]
 
 

@@ -52,7 +52,7 @@ def test_in_few_dimensions_only_equal_rows_are_copies():
 
 @pytest.mark.parametrize("share, found", [(0.0, False), (0.05, True), (1.0, True)], ids=["none", "a few", "all"])
 def test_samples_that_repeat_training_images_are_counted(digits: Images, share: float, found: bool):
-    """The others are digits that training did not see. Both kinds have noise that hides copies from equality."""
+    """The others are digits that training did not see. All have noise that hides copies from equality."""
     few = 500
     repeated = int(share * 500)
     chosen = torch.cat([digits.pixels[:repeated], digits.pixels[4000 : 4500 - repeated]]).float()

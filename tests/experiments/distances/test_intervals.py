@@ -53,14 +53,14 @@ def test_verdict(difference: float, clear: bool, word: str):
     assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3, 9)) == word
 
 
-@pytest.mark.parametrize("levels, estimated, tested", [
+@pytest.mark.parametrize("noise_levels, estimated, tested", [
     ([0.04], False, False), ([0.041], True, True), ([0.03, 0.049], False, False),
     ([0.045, 0.05, 0.055], True, True), ([0.03, 0.045, 0.06], True, False),
 ])  # fmt: skip
 def test_the_limit_of_visible_noise_is_fixed_and_tested_over_networks(
-    levels: list[float], estimated: bool, tested: bool
+    noise_levels: list[float], estimated: bool, tested: bool
 ):
-    assert (too_noisy(levels, tested=False), too_noisy(levels)) == (estimated, tested)
+    assert (too_noisy(noise_levels, tested=False), too_noisy(noise_levels)) == (estimated, tested)
 
 
 def test_a_network_is_odd_if_the_others_do_not_explain_it():

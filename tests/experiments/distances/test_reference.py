@@ -56,10 +56,10 @@ def written_out(x: Array, y: Array, width: float) -> dict[str, float]:
     kernels = {"mmd": lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / width**2),
                "kd": lambda a, b: (a @ b.T / x.shape[1] + 1) ** 3}  # fmt: skip
 
-    def within(k: Any, a: Array) -> float:
+    def among(k: Any, a: Array) -> float:
         return float(k(a, a)[~np.eye(len(a), dtype=bool)].mean())
 
-    mmds = {name: within(k, x) + within(k, y) - 2 * float(k(x, y).mean()) for name, k in kernels.items()}
+    mmds = {name: among(k, x) + among(k, y) - 2 * float(k(x, y).mean()) for name, k in kernels.items()}
     return mmds | {"fd": theirs_fd(x, y)}
 
 
@@ -114,7 +114,7 @@ def test_what_an_image_adds_is_what_leaving_it_out_takes_away(name: str):
     width = ReferenceSet.of(real).width
 
     def distance(images: torch.Tensor, of_real: torch.Tensor) -> Distance:
-        sums, _ = kernels.within(kernels.build(width, 3), of_real)
+        sums, _ = kernels.among(kernels.build(width, 3), of_real)
         return ReferenceSet(of_real, width, sums).whole().distances(images)[name]
 
     whole = distance(own, real)
@@ -152,7 +152,7 @@ def test_sums_over_other_groups_are_those_of_a_loop():
     """Images of one prompt are alike, so that they do not meet; each mean is over all others."""
     features, groups = drawn(11, 3), np.arange(11) % 4
     used = kernels.build(1.5, 3)
-    found, _ = kernels.within(used, features, tensor(groups))
+    found, _ = kernels.among(used, features, tensor(groups))
     (block,) = kernels.pairs(features)
     for name, kernel in used.items():
         matrix = kernel(block).numpy()
@@ -167,12 +167,12 @@ def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distanc
     groups = np.arange(120) % 12
     real = ReferenceSet.of(drawn(400, 2)).whole()
 
-    def mmd(within: float) -> Distance:
-        """Of images whose variance is `within` prompts and between them 1 - within."""
-        own = np.sqrt(1 - within) * rng.normal(size=(12, 2))[groups] + np.sqrt(within) * rng.normal(size=(120, 2))
+    def mmd(inside: float) -> Distance:
+        """Of images whose variance is `inside` in prompts and 1 - inside between them."""
+        own = np.sqrt(1 - inside) * rng.normal(size=(12, 2))[groups] + np.sqrt(inside) * rng.normal(size=(120, 2))
         return real.distances(tensor(own), groups)["mmd"]
 
-    alike, unlike = (np.array([mmd(within).value for _ in range(60)]) for within in (0.1, 0.9))
+    alike, unlike = (np.array([mmd(inside).value for _ in range(60)]) for inside in (0.1, 0.9))
     assert abs(alike.mean() - unlike.mean()) < 3 * np.hypot(alike.std(), unlike.std()) / 60**0.5
     assert len(mmd(0.5).own) == 12
 

@@ -27,10 +27,10 @@ def noisy(pixels: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 def grains(sigma: float, left: float, blur: float = 0) -> np.ndarray:
-    """Of 20 draws of 500 real digits, blurred, with noise."""
+    """Of 500 real digits, 20 times drawn, blurred, with noise."""
     pixels = gaussian_blur(IMAGES.pixels.float(), 7, blur) if blur else IMAGES.pixels
-    draws = (torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:N] for seed in range(DRAWS))
-    return np.array([real().grain(noisy(pixels[draw], sigma, seed), left) for seed, draw in enumerate(draws)])
+    orders = (torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:N] for seed in range(DRAWS))
+    return np.array([real().grain(noisy(pixels[order], sigma, seed), left) for seed, order in enumerate(orders)])
 
 
 def test_texture_by_hand():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gates import N, as_pixels, find, judge, latents, save
+from gates import N, as_pixels, find, latents, measure_change, save
 from scipy.ndimage import gaussian_filter
 
 from experiments import compare, harmless
@@ -39,8 +39,8 @@ def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarra
         (shown // 2 * 2, "auto", "before and after hold the same images in one order: pair them by --pairs o"),
     ):
         with pytest.raises(ValueError, match=message):
-            judge(shown, other, 0.05, pairs=pairs)
-    answer = judge(shown, digits[N : 2 * N], 0.05, pairs="auto")
+            measure_change(shown, other, 0.05, pairs=pairs)
+    answer = measure_change(shown, digits[N : 2 * N], 0.05, pairs="auto")
     assert answer.verdict == "not decided" and answer.notes[0].startswith("all sets have 300 images without names")
 
 
@@ -60,7 +60,9 @@ def test_crops_see_damage_that_reduced_images_hide(here: Path):
         "    return torch.stack([x.mean((1, 2)), x.diff(dim=2).abs().mean((1, 2))], 1)\n"
     )
 
-    answer = judge(before, as_pixels(before + checks), 0.05, crops=2, features="python:crop_features:mean_and_texture")
+    answer = measure_change(
+        before, as_pixels(before + checks), 0.05, crops=2, features="python:crop_features:mean_and_texture"
+    )
 
     assert answer.checks[0].verdict == "harmless" and find(answer, "crops").verdict == "harmful"
 
@@ -69,7 +71,7 @@ def test_crops_see_damage_that_reduced_images_hide(here: Path):
 def test_crops_see_a_corner_that_is_damaged_in_all_images(quarters: str):
     damaged = large(100)
     damaged[:, -48:, :48] = 0
-    crops = find(judge(large(100), damaged, 0.05, features=quarters, crops=4), "crops")
+    crops = find(measure_change(large(100), damaged, 0.05, features=quarters, crops=4), "crops")
     assert crops.value > 0.02 and crops.verdict != "harmless"  # crops that never see it are all equal
 
 
@@ -87,17 +89,19 @@ def test_crops_of_a_pair_are_at_one_place_and_those_of_all_pairs_everywhere():
 
 
 def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, shown: np.ndarray):
-    other = judge(shown, digits[N : 2 * N], 0.02)
+    other = measure_change(shown, digits[N : 2 * N], 0.02)
     assert other.verdict == "not decided" and other.needed is None
     assert other.notes[0].startswith("pairs of before and after look unrelated: use the same prompts and seeds for bo")
     for after in (shown // 4 * 4, shown.transpose(0, 2, 1), np.full_like(shown, 128)):
-        assert "unrelated" not in str(judge(shown, after, 0.02))
+        assert "unrelated" not in str(measure_change(shown, after, 0.02))
 
 
 def test_noise_that_nobody_sees_is_no_grain(shown: np.ndarray):
     rng = np.random.default_rng(0)
     for size, verdict in ((1, "harmless"), (4, "harmful")):
-        grain = find(judge(shown, as_pixels(shown + rng.integers(-size, size + 1, shown.shape)), 0.05), "more grain")
+        grain = find(
+            measure_change(shown, as_pixels(shown + rng.integers(-size, size + 1, shown.shape)), 0.05), "more grain"
+        )
         assert (grain.verdict, grain.unit) == (verdict, "grey levels")
 
 
@@ -109,7 +113,7 @@ def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdi
     for _ in range(8):
         images = rng.normal(128, 30, (100, 1, 1))
         pair = (as_pixels(images + rng.normal(0, np.hypot(20, more), (100, 32, 32))) for more in (0, added))
-        seen.add(find(judge(*pair, 0.5), "more grain").verdict)
+        seen.add(find(measure_change(*pair, 0.5), "more grain").verdict)
     assert seen == verdicts
 
 
@@ -118,22 +122,22 @@ def test_grain_that_may_be_above_its_limit_is_not_decided(shown: np.ndarray):
     rng = np.random.default_rng(0)
     groups = np.arange(N) // 5
     noisy = np.isin(groups, rng.permutation(60)[:12])[:, None, None]
-    answer = judge(shown, as_pixels(shown + noisy * rng.normal(0, 24, shown.shape)), 0.3, [*groups])
+    answer = measure_change(shown, as_pixels(shown + noisy * rng.normal(0, 24, shown.shape)), 0.3, [*groups])
     grain = find(answer, "more grain")
     assert grain.low < 2 < grain.value < grain.high and answer.verdict == "not decided"
     assert ", but more grain is up to " in answer.sentence and " grey levels; 300 pairs" in answer.sentence
 
 
 def test_other_sizes_and_given_features_are_said_to_have_no_grain(shown: np.ndarray):
-    sizes = judge(shown, shown.repeat(2, axis=1).repeat(2, axis=2), 0.05)
+    sizes = measure_change(shown, shown.repeat(2, axis=1).repeat(2, axis=2), 0.05)
     assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
     rows = np.random.default_rng(0).standard_normal((N, 8))
-    given = harmless(rows, rows + 1e-3, 0.05, pairs="order")
-    assert given.notes[0] == "features are given, so fine noise of pixels is not compared"
+    answer = harmless(rows, rows + 1e-3, 0.05, pairs="order")
+    assert answer.notes[0] == "features are given, so fine noise of pixels is not compared"
 
 
 def test_copies_before_count_as_one(shown: np.ndarray):
-    once, twice = (judge(images, images // 2 * 2, 0.05) for images in (shown, np.tile(shown, (2, 1, 1))))
+    once, twice = (measure_change(images, images // 2 * 2, 0.05) for images in (shown, np.tile(shown, (2, 1, 1))))
     assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
     assert twice.notes[0] == "every image of before stands there several times; they count as one"
 
@@ -201,9 +205,9 @@ def test_latents_that_cannot_be_compared_are_refused():
 @pytest.mark.parametrize("low, formula", [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
 def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, shown: np.ndarray):
     floats = np.stack([low + (1 - low) * shown / 255] * 3, 1)
-    for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
+    for images in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
         with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.clip.0, 255..round..*uint8'):
-            compare(given, given)
+            compare(images, images)
     with pytest.raises(ValueError, match=f"before: by range and channels it holds images; .*{formula}"):
         harmless(1.05 * floats, floats, 0.05, pairs="order")  # as a decoder overshoots
 
@@ -246,7 +250,7 @@ def test_clips_are_units(change: Any, margin: float | None, verdict: str, decisi
 def test_clips_in_folders_are_compared_in_natural_features(here: Path, capsys: pytest.CaptureFixture[str]):
     for folder, images in (("before", clips()), ("after", blacken(clips()))):
         for clip, frames in enumerate(images):
-            save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
+            save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of frame 55
     arguments = "none before after --margin auto --groups clips --out out".split()
     assert command.command(arguments, "score") == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])

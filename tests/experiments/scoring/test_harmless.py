@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from gates import MARGIN, N, judge, latents, run, save
+from gates import MARGIN, N, latents, measure_change, run, save
 from tables import cells
 
 from experiments import assert_harmless, compare, harmless
@@ -130,7 +130,7 @@ def test_a_test_suite_gets_the_sentence(shown: np.ndarray):
     message = r"harmful: the change is larger than replacing .* \(95 % confidence, features digits, limit"
     with pytest.raises(AssertionError, match=message):
         assert_harmless(shown, shown // 3, 0.03, **options)
-    answer = judge(shown, shown // 2 * 2)
+    answer = measure_change(shown, shown // 2 * 2)
     assert (answer.margin, answer.checks[0].limit) == (None, 0.03)  # fewer than 500 pairs
     assert "lossless" not in str(answer)
 
@@ -244,8 +244,8 @@ def test_what_was_not_changed_is_said(shown: np.ndarray, summary: Any):
     answer = summary()
     assert (answer["sentence"], answer["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
     some = np.concatenate([shown[:30] // 2, shown[30:]])
-    assert "270 of 300 pairs are identical" in judge(shown, some, 0.05).notes
-    few = judge(shown, some, 0.01)
+    assert "270 of 300 pairs are identical" in measure_change(shown, some, 0.05).notes
+    few = measure_change(shown, some, 0.01)
     assert ", can show 1.6 % at best" in few.sentence and few.at_best == pytest.approx(4.75 / N)
 
 
@@ -300,7 +300,7 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert mae.notes[1] == f"largest {change.max():.3f}: image {change.argmax()}"
     assert mae.notes[2].startswith("unchanged pipeline ")
     some = np.concatenate([shown[:100], slight[100:]])
-    answer = judge(shown, some, 0.05, metrics=lambda a, b: 1 / (a != b).sum())
+    answer = measure_change(shown, some, 0.05, metrics=lambda a, b: 1 / (a != b).sum())
     assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in answer.notes
     assert answer.metrics[0]["largest"] == pytest.approx(1 / (some != shown)[100:].sum((1, 2)).min())
     for pair, message in (

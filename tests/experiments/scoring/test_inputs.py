@@ -43,9 +43,9 @@ def with_text(path: Path) -> Path:
     return path
 
 
-def file(ending: str, write: Callable[..., object], *given: object, **named: object) -> Callable[[Path], Path]:
+def file(ending: str, write: Callable[..., object], *values: object, **named: object) -> Callable[[Path], Path]:
     def make(path: Path) -> Path:
-        write(path.with_suffix(ending), *given, **named)
+        write(path.with_suffix(ending), *values, **named)
         return path.with_suffix(ending)
 
     return make
@@ -75,11 +75,13 @@ npy, npz = partial(file, ".npy", np.save), partial(file, ".npz", np.savez)
     }.values(),
 )  # fmt: skip
 def test_one_line_says_what_is_wrong(make: Callable[[Path], object], message: str, here: Path):
-    given = make(here / "my")
+    source = make(here / "my")
     images = "my.npy" not in message and "float" not in message
     real = (npz(images=GREY) if images else npy(ROWS))(here / "real")
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
-        compare(real, given if isinstance(given, str) else Path(str(given)).name, features="digits" if images else None)  # type: ignore[arg-type]
+        compare(
+            real, source if isinstance(source, str) else Path(str(source)).name, features="digits" if images else None
+        )  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
 
 
@@ -127,13 +129,11 @@ def test_features_are_those_that_the_extractor_gives_to_the_last_bit():
         assert (features == extract("digits", pixels)[0].numpy()).all()
 
 
-@pytest.mark.parametrize(
-    "given", [ROWS, torch.ones(40, 2, requires_grad=True), torch.ones(40, 2, dtype=torch.bfloat16)]
-)
-def test_features_are_taken_as_they_are(given: np.ndarray | torch.Tensor, tmp_path: Path):
-    images = open_input(given, Cache(tmp_path))
+@pytest.mark.parametrize("rows", [ROWS, torch.ones(40, 2, requires_grad=True), torch.ones(40, 2, dtype=torch.bfloat16)])
+def test_features_are_taken_as_they_are(rows: np.ndarray | torch.Tensor, tmp_path: Path):
+    images = open_input(rows, Cache(tmp_path))
     assert isinstance(images, FeatureSet) and images.n == 40
-    expected = torch.as_tensor(given).detach().float()
+    expected = torch.as_tensor(rows).detach().float()
     np.testing.assert_array_equal(images.features, expected.numpy())
 
 

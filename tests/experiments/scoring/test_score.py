@@ -74,11 +74,11 @@ def test_two_sets_from_python(folders: Path):
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
     sets, differences = scores.frame()
     assert list(sets["set"]) == ["a", "b", "120 real images"]
-    judged = [getattr(scores.difference, name) for name in ("difference", "low", "high")]
-    assert list(differences.iloc[0]) == ["b", "a", *judged, "better"]
+    shown = [getattr(scores.difference, name) for name in ("difference", "low", "high")]
+    assert list(differences.iloc[0]) == ["b", "a", *shown, "better"]
     text = str(scores)
     assert scores.difference.se == 1000 * scores.differences["b"]["mmd"].se
-    assert f"{judged[0]:.3f}" in text and "images of the same name are compared in pairs" in text and "nan" not in text
+    assert f"{shown[0]:.3f}" in text and "images of the same name are compared in pairs" in text and "nan" not in text
 
 
 @pytest.mark.slow
@@ -97,9 +97,9 @@ def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, m
     assert seen == [2 * N, N]
     assert again().values == values and max(seen[2:]) <= 16
     kept = Cache(tmp_path)
-    given = open_input(folders / "a", kept)
-    assert isinstance(given, ImageSet)
-    config = feature_key(given, FeatureSpace("digits"))
+    images = open_input(folders / "a", kept)
+    assert isinstance(images, ImageSet)
+    config = feature_key(images, FeatureSpace("digits"))
     tensors = kept.load_or_make("features", config, lambda: pytest.fail("it was stored")).tensors
     kept.path("features", config).unlink()  # and stored as if by another version
     Cache(tmp_path).load_or_make("features", config, lambda: (tensors | {"features": 1.1 * tensors["features"]}, {}))
@@ -192,8 +192,8 @@ def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, siz
 
 def test_weights_come_from_a_file_and_features_of_your_own_have_none(folders: Path):
     sets = (folders / "real", folders / "a")
-    usual, named = (score(*sets, features="digits", feature_weights=given, store=folders / "store")
-                    for given in (None, WEIGHTS / "digits.safetensors"))  # fmt: skip
+    usual, named = (score(*sets, features="digits", feature_weights=weights, store=folders / "store")
+                    for weights in (None, WEIGHTS / "digits.safetensors"))  # fmt: skip
     assert named.values == usual.values
     rows = np.random.default_rng(0).normal(size=(100, 4))
     with pytest.raises(ValueError, match="the sets hold features already"):
@@ -201,7 +201,7 @@ def test_weights_come_from_a_file_and_features_of_your_own_have_none(folders: Pa
 
 
 def test_a_command_that_compares_nothing_is_refused(command: Path):
-    with pytest.raises(ValueError, match="sets: none is given"):
+    with pytest.raises(ValueError, match="sets: there is none"):
         _run(["score", "real"])
     with pytest.raises(ValueError, match="fail_if_worse: a is the only set"):
         _run("score real a --features digits --out new --fail-if-worse".split())
@@ -211,8 +211,8 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path):
     """A result folder of one setting, by its store; its images are paired by seed and number."""
     store = Cache(tmp_path / "store")
 
-    def stored(number: int, samples: Tensor) -> str:
-        return store.load_or_make("samples", Schedule(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
+    def stored(n_steps: int, samples: Tensor) -> str:
+        return store.load_or_make("samples", Schedule(n_steps=n_steps), lambda: ({"samples": samples}, {})).path.stem
 
     ids = [stored(1, digits[:60]), stored(2, digits[60:120])]
     rows = [{"status": "ok", "section": "run", "setting": "x", "budget": "", "samples_id": name, "sample_seed": seed}

@@ -92,12 +92,12 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 
     def write(name: str, *times: float, first: int = 2) -> Path:
         (tmp_path / name).mkdir()
-        for number, factor in enumerate(times, 1):
+        for process, factor in enumerate(times, 1):
             content = json.loads(FILE.read_text())
             yours(content, at=0)
             for one in content["benchmarks"][:first]:
                 one["stats"]["data"] = [factor * value for value in one["stats"]["data"]]
-            (tmp_path / name / f"{number}.json").write_text(json.dumps(content))
+            (tmp_path / name / f"{process}.json").write_text(json.dumps(content))
         return tmp_path / name
 
     return write
