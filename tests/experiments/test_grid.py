@@ -1,5 +1,6 @@
 """`sweep --vary`: which settings a grid has, what it compares, and its planted effects."""
 
+import io
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -50,7 +51,8 @@ def effects(sides: Mapping[Cell, Side], floors: Sequence[Row] = (), metric: str 
     """The rows of effects.csv in one metric, by the names of their factors and levels."""
     found = [*find_effects(FACTORS, sides)]
     rows = [row for row in effect_rows(found, Verdicts.of(found, floors)) if row["metric"] == metric]
-    return {f"{row['factor_a']}{row['level_a']}{row['factor_b']}{row['level_b']}": row for row in rows}
+    names = ("factor_a", "level_a", "factor_b", "level_b")
+    return {"".join(row[name] for name in names if row[name]): row for row in rows}
 
 
 SIDES = {cell: side(cell) for cell in product(*FACTORS.values())}
@@ -223,32 +225,39 @@ def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: F
 # --- the page ---
 
 
-def effect(**columns: object) -> dict[str, object]:
-    row = {"kind": "main", "factor_a": "eta", "level_a": "1", "against_a": "0", "factor_b": "", "level_b": ""}
-    row["against_b"] = ""
-    row |= {"metric": "mmd", "difference": -0.0061, "low": -0.0078, "high": -0.0044, "detectable": 0.003}
-    row |= {"p_adjusted": 0.001, "n_compared": 5, "verdict": "better", "no_verdict": ""}
-    return row | columns
+EFFECTS = """
+name,  factor_a, level_a, against_a, factor_b, level_b, against_b, difference, low,     high,    cost, verdict
+eta,   eta,      1,       0,         ,         ,        ,          -0.0061,    -0.0078, -0.0044, 8.25, better
+eta 2, eta,      2,       0,         ,         ,        ,          -0.001,     -0.0078, -0.0044, ,     better
+eta 3, eta,      3,       0,         ,         ,        ,          -0.004,     -0.0078, -0.0044, ,     better
+half,  eta,      0.5,     0,         ,         ,        ,          0.002,      0.001,   0.003,   ,     worse
+lr,    lr,       1,       0,         ,         ,        ,          0.001,      -0.001,  0.003,   ,     no difference detected
+shift, shift,    3,       1,         ,         ,        ,          -0.002,     -0.0036, -0.0004, ,     better
+both,  shift,    3,       1,         lr,       2,       1,         -0.002,     -0.0036, -0.0004, ,     better
+"""  # noqa: E501
 
 
-def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished):
-    result = read(run.out)
-    lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
-    levels = [effect(level_a=level, difference=-change) for level, change in (("2", 0.001), ("3", 0.004))]
-    main = pd.DataFrame([effect(cost=8.25), lr, *levels])
-    text = "eta 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), and costs 8.25 times as much"
-    assert page_of_factors.phrase_effects(result, main) == f"{text}."
-    shift = effect(factor_a="shift", level_a="3", against_a="1", difference=-0.002, low=-0.0036, high=-0.0004)
-    two = page_of_factors.phrase_effects(result, pd.DataFrame([shift, *main.to_dict("records")]))
-    assert two == f"{text} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."
-    half = effect(level_a="0.5", difference=0.002, low=0.001, high=0.003, verdict="worse")
-    worse = page_of_factors.phrase_effects(result, pd.DataFrame([half, lr]))
-    assert worse == "No level is better than the first of its factor."
-    nothing = page_of_factors.phrase_effects(result, main[1:2])
-    assert nothing == "No effect of lr on MMD ×1000 is detected; 3.0 would have been."
-    both = pd.DataFrame([shift | {"factor_b": "lr", "level_b": "2", "against_b": "1"}])
-    others = list(page_of_factors.describe_others(result, pd.DataFrame([half, lr]), both))
-    assert others[:3] == [
+def some(*names: str) -> pd.DataFrame:
+    """These rows of a made-up effects.csv."""
+    rows = pd.read_csv(io.StringIO(EFFECTS), skipinitialspace=True, index_col="name", dtype={"level_a": str})
+    return rows.assign(metric="mmd", detectable=0.003, n_compared=5, no_verdict="").loc[[*names]]
+
+
+ETA = "eta 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), and costs 8.25 times as much"
+
+
+@pytest.mark.parametrize("names, text", [
+    (("eta", "lr", "eta 2", "eta 3"), f"{ETA}."),
+    (("shift", "eta", "lr", "eta 2", "eta 3"), f"{ETA} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."),
+    (("half", "lr"), "No level is better than the first of its factor."),
+    (("lr",), "No effect of lr on MMD ×1000 is detected; 3.0 would have been."),
+])  # fmt: skip
+def test_each_clause_of_the_headline_is_the_verdict_of_a_row(names: Sequence[str], text: str, run: Finished):
+    assert page_of_factors.phrase_effects(read(run.out), some(*names)) == text
+
+
+def test_what_is_no_headline_is_a_line(run: Finished):
+    assert list(page_of_factors.describe_others(read(run.out), some("half", "lr"), some("both")))[:3] == [
         "Worse: eta 0.5, not 0, by 2.0 (1.0 to 3.0).",
         "Depends on another factor: shift 3 (not 1) with lr 2 (not 1), by −2.0 (−3.6 to −0.4).",
         "Not detected: lr 1 (1.0; −1.0 to 3.0; 3.0 would be).",
