@@ -239,7 +239,8 @@ both,  shift,    3,       1,         lr,       2,       1,         -0.002,     -
 
 def some(*names: str) -> pd.DataFrame:
     """These rows of a made-up effects.csv."""
-    rows = pd.read_csv(io.StringIO(EFFECTS), skipinitialspace=True, index_col="name", dtype={"level_a": str})
+    how = {"dtype": {"level_a": str}, "keep_default_na": False, "na_values": {"cost": [""]}}
+    rows = pd.read_csv(io.StringIO(EFFECTS), skipinitialspace=True, index_col="name", **how)
     return rows.assign(metric="mmd", detectable=0.003, n_compared=5, no_verdict="").loc[[*names]]
 
 

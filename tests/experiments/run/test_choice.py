@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import run_spine
-from run_acting import FORK
 from studies import explored
 
 from diffusion_core.samplers import Euler
@@ -339,8 +338,8 @@ def test_an_interrupted_run_goes_on_and_does_not_choose_anew(
 
 
 @pytest.mark.slow
-def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("multiprocessing.get_context", lambda name: FORK)
+@pytest.mark.usefixtures("forked")
+def test_two_workers_choose_the_same(tmp_path: Path):
     asked(tmp_path / "one", tiny(network="exact"))
     asked(tmp_path / "two", tiny(network="exact"), workers=2)
     one, two = (content(tmp_path / name) for name in ("one", "two"))
