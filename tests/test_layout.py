@@ -2,13 +2,12 @@
 
 import ast
 import re
-import subprocess
-import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from fresh import python
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
@@ -87,10 +86,8 @@ def test_the_example_of_readme_imports_the_nine_files_that_are_the_method():
     lines = (ROOT / "diffusion_core" / "__init__.py").read_text().partition("nine files")[2].partition("contract")[0]
     named = {match.replace("/", ".") for match in re.findall(r"^    ([\w/]+)\.py ", lines, re.MULTILINE)}
     code = "import sys; from diffusion_core import Euler, LogNormal, build, geometric, sample, train; build('small'); "
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}print(*sys.modules)"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert len(named) == 9 and {f"diffusion_core.{name}" for name in named} <= {*done.stdout.split()}
+    imported = python(f"{code}print(*sys.modules)").stdout.split()
+    assert len(named) == 9 and {f"diffusion_core.{name}" for name in named} <= {*imported}
 
 
 def test_conformance_needs_the_core_and_two_modules_of_users():
@@ -110,8 +107,7 @@ def test_conformance_needs_the_core_and_two_modules_of_users():
 ])  # fmt: skip
 def test_heavy_packages_stay_out(packages: str, forbidden: str):
     code = f"import sys, {packages}; print(sorted({{*{forbidden.split()}}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert python(code).stdout == "[]\n"
 
 
 def test_tests_and_benchmarks_are_told_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):

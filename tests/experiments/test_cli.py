@@ -1,13 +1,13 @@
 """--help: it is true, it appears at once, and what it lists can be typed."""
 
 import json
-import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh import python
 from own_sweep import FILE, written
 
 from experiments import __main__ as program
@@ -17,7 +17,6 @@ from experiments.run.networks import Pretrained
 from experiments.run.setup_warnings import check_command
 from experiments.run.study import Study
 
-ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
 OURS = ("beta", "schedules", "noise_levels", "run", "tune")
 
@@ -26,11 +25,16 @@ def preset(name: str, preset: str) -> Study:
     return STUDIES[name](**STUDIES[name].presets[preset])
 
 
-def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What help prints, without its frames and line ends."""
+def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What help prints."""
     with pytest.raises(SystemExit, match="0"):
         program._run(arguments)
-    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+    return capsys.readouterr().out
+
+
+def words_of(text: str) -> str:
+    """A text without its frames and line ends."""
+    return " ".join(text.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("name, size", [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
@@ -44,7 +48,8 @@ def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str):
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     name: str, size: str, capsys: pytest.CaptureFixture[str]
 ):
-    text, laptop = text_of([name, f"--preset={size}", "--help-all"], capsys), preset(name, "laptop")
+    text = words_of(printed([name, f"--preset={size}", "--help-all"], capsys))
+    laptop = preset(name, "laptop")
     sizes = f"laptop: {laptop.size}, {laptop.minutes}; gpu: {preset(name, 'gpu').size}."
     assert f"{sizes} The defaults below are those of --preset {size}." in text
     assert f"More networks give narrower intervals. (default: {preset(name, size).seeds})" in text
@@ -59,32 +64,24 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
 
 
 def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.CaptureFixture[str]):
-    text = text_of(["sweep", "--help-all"], capsys)
+    text = words_of(printed(["sweep", "--help-all"], capsys))
     assert "--vary" in text and "--no-confirm Without this, as many further networks compare the best" in text
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name, own", [
+    ("beta", "--curve-etas"), ("schedules", "--schedules"), ("noise_levels", "--train-noise"), ("run", "--sampler"),
+    ("tune", "--budgets"),
+])  # fmt: skip
 def test_short_help_has_the_own_options_on_one_screen(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, own: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit, match="0"):
-        program._run([name, "--help"])
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed([name, "--help"], capsys).splitlines()
     assert len(lines) <= 51 and all(len(line) <= 80 for line in lines if "python" not in line)
     listed = {line.split()[0] for line in lines if line.startswith("  --")}
-    own = {
-        "beta": "--curve-etas",
-        "schedules": "--schedules",
-        "noise_levels": "--train-noise",
-        "run": "--sampler",
-        "tune": "--budgets",
-    }
-    assert {own[name], "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
+    assert {own, "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
     assert not {"--held-out", "--explore-samples"} & listed
-    with pytest.raises(SystemExit, match="0"):
-        program._run([name, "--help-all"])
-    full = capsys.readouterr().out
+    full = printed([name, "--help-all"], capsys)
     assert [option for option in listed if option not in full] == [], "what it lists can be typed"
 
 
@@ -130,8 +127,7 @@ print(seconds[0] + max(seconds[1:]), sorted(set({HEAVY}) & set(sys.modules)))
 
 def test_help_imports_nothing_heavy_and_appears_at_once():
     """In seconds of its own, however busy the machine is; 0.3 s are usual."""
-    done = subprocess.run([sys.executable, "-c", HELPS], cwd=ROOT, capture_output=True, text=True, check=True)
-    seconds, _, heavy = done.stdout.strip().partition(" ")
+    seconds, _, heavy = python(HELPS).stdout.strip().partition(" ")
     assert heavy == "[]" and float(seconds) < 1
 
 
@@ -152,7 +148,7 @@ for wrong in (
 
 
 def test_a_wrong_option_is_said_before_anything_heavy_is_imported():
-    done = subprocess.run([sys.executable, "-c", WRONG], cwd=ROOT, capture_output=True, text=True)
+    done = python(WRONG)
     assert done.returncode == 0, done.stderr
 
 
@@ -164,7 +160,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
         f"program.import_module = lambda name: os.kill(os.getpid(), signal.{number})\n"
         "sys.argv[1:] = ['beta', '--preset', 'smoke']; sys.exit(program.main())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python(code)
     assert done.returncode == 130
     assert done.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
 
@@ -208,7 +204,7 @@ def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path):
 def test_a_misspelt_option_is_suggested(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         program._run(["beta", "--quite"])
-    assert "Perhaps you meant: --quiet" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "Perhaps you meant: --quiet" in words_of(capsys.readouterr().err)
 
 
 def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

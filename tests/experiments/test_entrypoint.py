@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fresh import python
 from smoke import typed
 
 from experiments.console import Terminal
@@ -121,8 +122,8 @@ def test_output_that_cannot_be_written(program: str, where: str, message: str):
 
 def test_an_unknown_backend_of_matplotlib_does_not_matter():
     code = "from experiments.entrypoint import run_main; print(run_main(lambda: __import__('matplotlib.style') and 0))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"MPLBACKEND": "x"}, capture_output=True)
-    assert found.stdout == b"0\n" and found.stderr == b""
+    done = python(code, env={"MPLBACKEND": "x"})
+    assert done.stdout == "0\n" and done.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -145,5 +146,4 @@ def test_threads_wait_asleep_soon_unless_the_user_says_how(given: dict[str, str]
     code = "from experiments.entrypoint import run_main; run_main(lambda: bool(__import__('torch')))"
     unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     environment = unset | given | {"OMP_DISPLAY_ENV": "verbose"}  # libgomp prints what it read
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{spins}'" in python(code, env=environment).stderr

@@ -1,9 +1,8 @@
 """`sweep --vary`: which settings a grid has, what it compares, and its planted effects."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import islice, product
+import io
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,17 @@ from diffusion_core.noise.process_time import sd3
 from experiments.cli import parse
 from experiments.distances.distance import Distance, mean_of
 from experiments.run import choice
-from experiments.run.comparisons import Effect, Side
+from experiments.run.comparisons import Row, Side
 from experiments.run.contrasts import Verdicts, effect_rows
 from experiments.run.effects import find_effects
 from experiments.run.setting import Setting
 from experiments.sweep import Vary
+from experiments.user.json_io import read_json
 from reports.pages import factors as page_of_factors
 from reports.render import read_page
 from reports.results import read
 
+Cell = tuple[str, ...]
 FACTORS = {"a": "012", "b": "01", "c": "01"}
 
 
@@ -32,69 +33,61 @@ def planted(a: str, b: str, c: str) -> float:
     return {"0": 0, "1": -2, "2": 3}[a] + 5 * (c == "1") + 7 * (a == "2" and b == "1")
 
 
-def sides(cells: Sequence[tuple[str, ...]], networks: int = 5) -> dict[tuple[str, ...], Side]:
-    rng = np.random.default_rng(0)
-    row = {"features": "f", "n_samples": 60, "n_reference": 9, "precision": 0.6, "recall": 0.6, "nfe": 8}
-    out: dict[tuple[str, ...], Side] = {}
-    for cell in cells:
-        noise = 0.01 * rng.standard_normal((networks, 60))
-        distances = {seed: Distance(planted(*cell) + x.mean(), x - x.mean()) for seed, x in enumerate(noise)}
-        by_metric = {seed: {"mmd": one, "kd": one, "fd": mean_of([one], 9)} for seed, one in distances.items()}
-        rows = {seed: row | {"mmd": distance.value} for seed, distance in distances.items()}
-        out[cell] = Side("=".join(cell), "explore", None, networks, rows, by_metric)
-    return out
+OF_SAMPLES = {"features": "f", "n_samples": 60, "n_reference": 9}
 
 
-def by_name(effects: Sequence[Effect], verdicts: Verdicts | None = None) -> Mapping[tuple[str, ...], dict[str, object]]:
-    rows = [row for row in effect_rows(effects, verdicts or Verdicts.of(effects, [])) if row["metric"] == "mmd"]
+def side(cell: Cell, networks: int = 5, **columns: object) -> Side:
+    """The measured setting of a cell: its planted value and little noise, and these columns in its rows."""
+    rows = {}
+    distances = {}
+    for seed, x in enumerate(0.01 * np.random.default_rng([*map(int, cell)]).standard_normal((networks, 60))):
+        one = Distance(planted(*cell) + x.mean(), x - x.mean())
+        distances[seed] = {"mmd": one, "kd": one, "fd": mean_of([one], 9)}
+        rows[seed] = OF_SAMPLES | {"precision": 0.6, "recall": 0.6, "nfe": 8, "mmd": one.value} | columns
+    return Side("=".join(cell), "explore", None, networks, rows, distances)
+
+
+def effects(sides: Mapping[Cell, Side], floors: Sequence[Row] = (), metric: str = "mmd") -> dict[str, Row]:
+    """The rows of effects.csv in one metric, by the names of their factors and levels."""
+    found = [*find_effects(FACTORS, sides)]
+    rows = [row for row in effect_rows(found, Verdicts.of(found, floors)) if row["metric"] == metric]
     names = ("factor_a", "level_a", "factor_b", "level_b")
-    return {tuple(str(row[name]) for name in names if row[name]): row for row in rows}
+    return {"".join(row[name] for name in names if row[name]): row for row in rows}
+
+
+SIDES = {cell: side(cell) for cell in product(*FACTORS.values())}
 
 
 def test_planted_effects_are_found_and_are_one_family():
-    effects = [*find_effects(FACTORS, sides([*product(*FACTORS.values())]))]
-    rows = by_name(effects)
-    mmd, _, fd = islice(effect_rows(effects, Verdicts.of(effects, [])), 3)
-    assert fd["difference"] == pytest.approx(9 * mmd["difference"])
-    expected = {("a", "1"): -2.0, ("a", "2"): 3 + 7 / 2, ("b", "1"): 7 / 3, ("c", "1"): 5.0, ("a", "2", "b", "1"): 7.0}
+    rows = effects(SIDES)
+    assert effects(SIDES, metric="fd")["a1"]["difference"] == pytest.approx(9 * rows["a1"]["difference"])
+    expected = {"a1": -2.0, "a2": 3 + 7 / 2, "b1": 7 / 3, "c1": 5.0, "a2b1": 7.0}
     for name, row in rows.items():
         assert row["difference"] == pytest.approx(expected.get(name, 0.0), abs=0.01), name
         assert (row["verdict"] in ("better", "worse")) == (name in expected), name
     assert len(rows) == 4 + (2 * 1 + 2 * 1 + 1) and {row["n_compared"] for row in rows.values()} == {len(rows)}
-    assert rows["a", "1"]["n_cells"] == 4 and rows["a", "2", "b", "1"]["n_cells"] == 2
+    assert rows["a1"]["n_cells"] == 4 and rows["a2b1"]["n_cells"] == 2
 
 
 def test_an_effect_is_averaged_over_the_combinations_in_which_both_levels_ran():
-    cells = [cell for cell in product(*FACTORS.values()) if cell[:2] != ("2", "1")]  # as if it were impossible
-    rows = by_name([*find_effects(FACTORS, sides(cells))])
-    assert rows["a", "2"]["difference"] == pytest.approx(3, abs=0.01) and rows["a", "2"]["n_cells"] == 2
-    assert rows["b", "1"]["difference"] == pytest.approx(0, abs=0.01) and rows["b", "1"]["n_cells"] == 4
-    assert ("a", "2", "b", "1") not in rows
+    rows = effects({cell: of for cell, of in SIDES.items() if cell[:2] != ("2", "1")})  # as if it were impossible
+    for name, difference, n_cells in (("a2", 3, 2), ("b1", 0, 4)):
+        assert rows[name]["difference"] == pytest.approx(difference, abs=0.01) and rows[name]["n_cells"] == n_cells
+    assert "a2b1" not in rows
 
 
-REAL = [
-    {"metric": metric, "mean": 0.9, "features": "f", "n_samples": 60, "n_reference": 9}
-    for metric in ("precision", "recall")
-]
+FLOORS = [OF_SAMPLES | {"metric": metric, "mean": 0.9} for metric in ("precision", "recall")]
 
 
-def without_verdict(networks: int, columns: Callable[[tuple[str, ...]], dict[str, object]]) -> set[str]:
-    """The effects that get no verdict if rows of cells have these columns."""
-    cells = {
-        cell: replace(side, rows={seed: {**row, **columns(cell)} for seed, row in side.rows.items()})
-        for cell, side in sides([*product(*FACTORS.values())], networks).items()
-    }
-    effects = [*find_effects(FACTORS, cells)]
-    rows = by_name(effects, Verdicts.of(effects, REAL))
-    return {" ".join(name) for name, row in rows.items() if row["no_verdict"]}
-
-
-def test_an_effect_needs_images_and_five_networks_if_those_of_its_levels_differ():
-    of_a = {"a 1", "a 2", "a 1 b 1", "a 1 c 1", "a 2 b 1", "a 2 c 1"}
-    assert without_verdict(4, lambda cell: {"model_id": cell[0]}) == of_a
-    assert without_verdict(5, lambda cell: {"model_id": cell[0]}) == set()
-    static = {"precision": 0.0, "recall": 0.0}
-    assert without_verdict(5, lambda cell: static if cell[1:] == ("1", "1") else {}) == {"a 1", "a 2"}
+@pytest.mark.parametrize("sides, names", [
+    ({cell: side(cell, 4, model_id=cell[0]) for cell in SIDES}, {"a1", "a2", "a1b1", "a1c1", "a2b1", "a2c1"}),
+    ({cell: side(cell, 5, model_id=cell[0]) for cell in SIDES}, set()),
+    (SIDES | {cell: side(cell, precision=0.0, recall=0.0) for cell in SIDES if cell[1:] == ("1", "1")}, {"a1", "a2"}),
+], ids=["four networks", "five networks", "no images"])  # fmt: skip
+def test_an_effect_needs_images_and_five_networks_if_those_of_its_levels_differ(
+    sides: Mapping[Cell, Side], names: set[str]
+):
+    assert {name for name, row in effects(sides, FLOORS).items() if row["no_verdict"]} == names
 
 
 def settings(*vary: str, **options: object) -> dict[str, Setting]:
@@ -192,21 +185,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.mark.slow(12)
 def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(run: Finished):
     table = run.rows()
-    grid = table[table["section"] == "explore"]
+    grid = table.query("section == 'explore'")
     assert len(grid) == 8 and set(grid["train_seed"]) == {0} and set(grid["evaluations"]) == {2, 3}
     assert {"eta", "lr", "train_batch", "ema_decay"} <= {*table.columns} and set(grid["lr"]) == {0.001, 0.003}
-    confirmed = table[table["section"] == "confirm"]
+    confirmed = table.query("section == 'confirm'")
     assert set(confirmed["train_seed"]) == {1} and confirmed["setting"].nunique() == 2
     effects = run.rows("effects").query("metric == 'mmd'")
     assert list(effects["kind"]) == 3 * ["main"] + 3 * ["interaction"]
     by_cell = grid.set_index("setting")["mmd"]
-    eta = effects.iloc[1]
-    pairs = [(name, name.replace("eta=1", "eta=0")) for name in by_cell.index if "eta=1" in name]
-    assert eta["difference"] == pytest.approx(np.mean([by_cell[a] - by_cell[b] for a, b in pairs]))
-    info = json.loads((run.out / "run.json").read_text())
-    assert info["factors"][:2] == [["lr", ["1e-3", "3e-3"]], ["eta", ["0", "1"]]] and [*info["cells"]] == [
-        *grid["setting"]
-    ]
+    of_eta = [by_cell.filter(like=f"eta={eta}").to_numpy() for eta in (0, 1)]
+    assert effects["difference"].iloc[1] == pytest.approx((of_eta[1] - of_eta[0]).mean())
+    info = read_json(run.out / "run.json")
+    assert info["factors"][:2] == [["lr", ["1e-3", "3e-3"]], ["eta", ["0", "1"]]]
+    assert [*info["cells"]] == [*grid["setting"]]
     first = "lr=1e-3, eta=0, evaluations=2"
     (figure,) = read_page(run.out).figures
     assert [line.label for line in figure.lines] == [
@@ -225,7 +216,7 @@ def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: F
     table = again.rows()
     assert set(table["section"]) == {"explore", "control"}
     assert set(again.rows("contrasts")["kind"]) == {"control"}
-    lowest = table[table["section"] == "explore"].sort_values("mmd").iloc[0]
+    lowest = table.query("section == 'explore'").sort_values("mmd").iloc[0]
     page = read_page(again.out)
     assert page.advice.startswith(f"Confirm {lowest['setting']} before you use it: ")
     assert page.pictures[-1].name == lowest["samples_id"] and "images seen in training" in dict(page.facts)["Networks"]
@@ -234,32 +225,40 @@ def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: F
 # --- the page ---
 
 
-def effect(**columns: object) -> dict[str, object]:
-    row = {"kind": "main", "factor_a": "eta", "level_a": "1", "against_a": "0", "factor_b": "", "level_b": ""}
-    row["against_b"] = ""
-    row |= {"metric": "mmd", "difference": -0.0061, "low": -0.0078, "high": -0.0044, "detectable": 0.003}
-    row |= {"p_adjusted": 0.001, "n_compared": 5, "verdict": "better", "no_verdict": ""}
-    return row | columns
+EFFECTS = """
+name,  factor_a, level_a, against_a, factor_b, level_b, against_b, difference, low,     high,    cost, verdict
+eta,   eta,      1,       0,         ,         ,        ,          -0.0061,    -0.0078, -0.0044, 8.25, better
+eta 2, eta,      2,       0,         ,         ,        ,          -0.001,     -0.0078, -0.0044, ,     better
+eta 3, eta,      3,       0,         ,         ,        ,          -0.004,     -0.0078, -0.0044, ,     better
+half,  eta,      0.5,     0,         ,         ,        ,          0.002,      0.001,   0.003,   ,     worse
+lr,    lr,       1,       0,         ,         ,        ,          0.001,      -0.001,  0.003,   ,     no difference detected
+shift, shift,    3,       1,         ,         ,        ,          -0.002,     -0.0036, -0.0004, ,     better
+both,  shift,    3,       1,         lr,       2,       1,         -0.002,     -0.0036, -0.0004, ,     better
+"""  # noqa: E501
 
 
-def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished):
-    result = read(run.out)
-    lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
-    levels = [effect(level_a=level, difference=-change) for level, change in (("2", 0.001), ("3", 0.004))]
-    main = pd.DataFrame([effect(cost=8.25), lr, *levels])
-    text = "eta 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), and costs 8.25 times as much"
-    assert page_of_factors.phrase_effects(result, main) == f"{text}."
-    shift = effect(factor_a="shift", level_a="3", against_a="1", difference=-0.002, low=-0.0036, high=-0.0004)
-    two = page_of_factors.phrase_effects(result, pd.DataFrame([shift, *main.to_dict("records")]))
-    assert two == f"{text} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."
-    half = effect(level_a="0.5", difference=0.002, low=0.001, high=0.003, verdict="worse")
-    worse = page_of_factors.phrase_effects(result, pd.DataFrame([half, lr]))
-    assert worse == "No value is better than the first of its factor."
-    nothing = page_of_factors.phrase_effects(result, main[1:2])
-    assert nothing == "No effect of lr on MMD ×1000 is detected; 3.0 would have been."
-    both = pd.DataFrame([shift | {"factor_b": "lr", "level_b": "2", "against_b": "1"}])
-    others = list(page_of_factors.describe_others(result, pd.DataFrame([half, lr]), both))
-    assert others[:3] == [
+def some(*names: str) -> pd.DataFrame:
+    """These rows of a made-up effects.csv."""
+    how = {"dtype": {"level_a": str}, "keep_default_na": False, "na_values": {"cost": [""]}}
+    rows = pd.read_csv(io.StringIO(EFFECTS), skipinitialspace=True, index_col="name", **how)
+    return rows.assign(metric="mmd", detectable=0.003, n_compared=5, no_verdict="").loc[[*names]]
+
+
+ETA = "eta 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), and costs 8.25 times as much"
+
+
+@pytest.mark.parametrize("names, text", [
+    (("eta", "lr", "eta 2", "eta 3"), f"{ETA}."),
+    (("shift", "eta", "lr", "eta 2", "eta 3"), f"{ETA} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."),
+    (("half", "lr"), "No value is better than the first of its factor."),
+    (("lr",), "No effect of lr on MMD ×1000 is detected; 3.0 would have been."),
+])  # fmt: skip
+def test_each_clause_of_the_headline_is_the_verdict_of_a_row(names: Sequence[str], text: str, run: Finished):
+    assert page_of_factors.phrase_effects(read(run.out), some(*names)) == text
+
+
+def test_what_is_no_headline_is_a_line(run: Finished):
+    assert list(page_of_factors.describe_others(read(run.out), some("half", "lr"), some("both")))[:3] == [
         "Worse: eta 0.5, not 0, by 2.0 (1.0 to 3.0).",
         "Depends on another factor: shift 3 (not 1) with lr 2 (not 1), by −2.0 (−3.6 to −0.4).",
         "Not detected: lr 1 (1.0; −1.0 to 3.0; 3.0 would be).",

@@ -8,6 +8,7 @@ import pytest
 from smoke import smoke
 from studies import confirmed, explored, pairs
 
+from diffusion_core.samplers import Heun
 from experiments.beta import Beta
 from experiments.schedules import Schedules
 from experiments.tune import Tune
@@ -32,9 +33,8 @@ def test_three_commands_explore_one_list():
 
 def test_every_setting_of_a_budget_costs_the_same():
     runs = [run for run in explored(LAPTOP) if not run.impossible]
-    left = {(run.setting.label.split("), ")[-1], (run.setting.budget or 0) - run.nfe) for run in runs}
-    assert {name for name, evaluations in left if evaluations} == {"heun"}  # of two per step, before a step to 0
-    assert {evaluations for _, evaluations in left} == {0, 1}
+    left = {(isinstance(run.setting.sampler, Heun), (run.setting.budget or 0) - run.nfe) for run in runs}
+    assert left == {(False, 0), (True, 0), (True, 1)}  # Heun takes two per step, before a step to 0
     assert {run.setting.schedule.name.partition("(")[0] for run in runs} == {"geometric", "karras", "linear", "vp"}
     assert {(run.network.seed, run.n) for run in runs} == {(seed, 150) for seed in (101, 102, 103)}
 
@@ -54,8 +54,7 @@ def test_a_name_says_where_a_schedule_ends_unless_all_do_there(options: Any, nam
     assert [*study.points] == [f"{name}, eta 0" for name in names]
     for setting in study.explore():
         assert setting.final_denoise == ("end=0" in setting.label)
-        if "sigma_min" in setting.label:
-            assert setting.schedule.sigma_min == float(setting.label.split("sigma_min=")[1].split(",")[0].rstrip(")"))
+        assert f"sigma_min={setting.schedule.sigma_min:g}" in setting.label or "sigma_min" not in setting.label
 
 
 def test_a_last_step_to_0_is_one_evaluation_of_the_budget():
@@ -88,18 +87,18 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
 def test_what_is_chosen_meets_the_default_and_what_was_chosen_with_the_fewest_evaluations():
     compared = confirmed(LAPTOP)
     default, first = "geometric(sigma_min=0.03), eta 0", "geometric(sigma_min=0.03), eta 0.5"
-    assert [(one.kind, one.budget, one.a.budget, one.a.label, one.b.budget, one.b.label) for one in compared] == [
-        *(("confirm", budget, budget, first, budget, default) for budget in (8, 16, 32, 66)),
-        *(("more evaluations", budget, budget, first, 8, first) for budget in (16, 32, 66)),
-        *(("fewer evaluations", budget, budget, first, 66, default) for budget in (8, 16, 32)),
-        ("control", None, None, f"{default}, other noise", 66, default),
+    control = compared.pop()
+    assert (control.kind, control.a.label, control.b.name[1:]) == ("control", f"{default}, other noise", (66, default))
+    assert [(one.kind, one.budget, one.a.name[1:], *one.b.name[1:]) for one in compared] == [
+        *(("confirm", budget, (budget, first), budget, default) for budget in (8, 16, 32, 66)),
+        *(("more evaluations", budget, (budget, first), 8, first) for budget in (16, 32, 66)),
+        *(("fewer evaluations", budget, (budget, first), 66, default) for budget in (8, 16, 32)),
     ]
-    for one in compared:
+    for one in (*compared, control):
         assert one.advisable == (one.kind == "confirm")
-        assert [(a.network.seed, a.network) for a, _ in pairs(one)] == [
-            (n + 1, b.network) for n, (_, b) in enumerate(pairs(one))
-        ]
-        assert all((a.seed == b.seed) == (one.kind != "control") and a.n == b.n == 500 for a, b in pairs(one))
+        assert [a.network.seed for a, _ in pairs(one)] == [1, 2, 3, 4, 5]
+        for a, b in pairs(one):
+            assert a.network == b.network and a.n == b.n == 500 and (a.seed == b.seed) == (one is not control)
 
 
 OWN = """
@@ -122,19 +121,15 @@ def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(tmp_path:
     table = done.rows()
     assert (table["status"] == "ok").all() and set(table["nfe"]) == {3, 4}  # of Heun with a last step to 0
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)", "own(eta=1)"}
-    assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {1, 2}
-    by_sampler = (
-        table[table["section"] == "explore"]
-        .set_index(["schedule", "train_seed", "sample_seed", "sampler"])
-        .sort_index()
-    )
-    own, euler = (by_sampler.xs(f"{name}(eta=1)", level="sampler") for name in ("own", "euler"))
-    assert own["fd"].equals(euler["fd"]) and not (own["samples_id"] == euler["samples_id"]).any()
+    assert set(table.query("sampler == 'heun(s_churn=0)'")["n_steps"]) == {1, 2}
+    tried = table[table["section"] == "explore"].sort_values(["schedule", "final_denoise"])
+    own, euler = (tried[tried["sampler"] == f"{name}(eta=1)"] for name in ("own", "euler"))
+    assert [*own["fd"]] == [*euler["fd"]] and not {*own["samples_id"]} & {*euler["samples_id"]}
     choices = read_json(done.out / "choices.json")
     assert [choices[name] for name in ("data", "network", "seeds", "recipe")] == ["mnist5k", "small", [101], "plain"]
     chosen = {one["candidate"] for one in choices["chosen"]}
-    assert "geometric, eta 0" in chosen and set(table.loc[table["section"] == "confirm", "setting"]) == chosen
-    assert set(table.loc[table["section"] == "explore", "train_seed"]) == {101}
+    assert "geometric, eta 0" in chosen and set(table.query("section == 'confirm'")["setting"]) == chosen
+    assert set(tried["train_seed"]) == {101}
     formulas = read_json(done.out / "run.json")["formulas"]
     assert {"geometric", "karras", "euler", "heun"} <= {*formulas} and "eta r sqrt(1 - r^2)" in formulas["euler"]
     assert not any(word in "".join(formulas.values()) for word in ("Source", "Arguments"))

@@ -1,12 +1,11 @@
 """A sweep of one's own: what is planned, what comes of it, and by what its classes are known."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from fresh import python
 from own_sweep import FILE, noisy, run, written
 from smoke import known_images, smoke
 from studies import plan
@@ -70,7 +69,7 @@ def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch():
         _ = experiments.nothing
     names = "Contrast, Euler, Grid, Schedule, Sampler, Setting, Study"
     code = f"import sys; from experiments import {names}; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    assert python(code).stdout == "False\n"
 
 
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path):
@@ -99,4 +98,4 @@ def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path):
         "from experiments.run.networks import Trained; from experiments.run.identity import uses_user_code;"
         "print(uses_user_code(Trained()))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+    assert python(code).stdout == "True\n"

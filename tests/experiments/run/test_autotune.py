@@ -14,7 +14,7 @@ from experiments.run import autotune, plan
 from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, TimedMachines
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, Network, Trained
+from experiments.run.networks import RECIPES, Trained
 from experiments.run.options import Options
 from experiments.run.plan import Planner
 from experiments.sweep import OneSetting
@@ -35,13 +35,6 @@ def measured(
     }  # fmt: skip
 
 
-def choice(
-    seconds: dict[ComputeMode, float], monkeypatch: pytest.MonkeyPatch, n: int = 5, network: Network | None = None
-) -> TimedMachines:
-    monkeypatch.setattr(autotune, "timings", lambda *_: seconds)
-    return autotune.autotune(network or trained(images_seen=200_000), PLAIN, Cache(Path("nowhere")), n, print)
-
-
 @pytest.mark.parametrize(
     "seconds, sampling, training, networks",
     [
@@ -56,10 +49,11 @@ def choice(
 def test_what_needs_clearly_less_time_is_taken(
     seconds: Any, sampling: Machine, training: Machine, networks: int, monkeypatch: pytest.MonkeyPatch
 ):
-    chosen = choice(seconds, monkeypatch, networks)
-    assert (chosen.sampling, chosen.training) == (sampling, training) and chosen.why.startswith(
-        "timed on this machine: "
-    )
+    monkeypatch.setattr(autotune, "timings", lambda *_: seconds)
+    network = trained(images_seen=200_000)
+    chosen = autotune.autotune(network, PLAIN, Cache(Path("nowhere")), networks, print)
+    assert (chosen.sampling, chosen.training) == (sampling, training)
+    assert chosen.why.startswith("timed on this machine: ")
     assert chosen.seconds == (0.012 if sampling is BF16 else 0.020) / 128, "of an image"
 
 
@@ -84,11 +78,10 @@ def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
 def test_a_chosen_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
     study = OneSetting(data=data(), n_samples=40, recipe="plain")
-    monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
-    typed = Options(store=tmp_path, precision="bf16", threads=1)
-    assert Planner.of(study, typed, Cache(tmp_path), print).machine.precision == "bf16"
     monkeypatch.setenv("SIGMABENCH_PRECISION", "fp32")
-    assert Planner.of(study, Options(store=tmp_path, threads=1), Cache(tmp_path), print).machine.precision == "fp32"
+    for precision, typed in (("fp32", {}), ("bf16", {"precision": "bf16"})):
+        options = Options(store=tmp_path, threads=1, **typed)  # type: ignore[arg-type]
+        assert Planner.of(study, options, Cache(tmp_path), print).machine.precision == precision
     monkeypatch.setenv("SIGMABENCH_PRECISION", "fp8")
     with pytest.raises(ValueError, match="SIGMABENCH_PRECISION='fp8': it must be one of auto, fp32, bf16"):
         Options().machine()
@@ -103,12 +96,10 @@ def test_measure_times_the_machine_again_and_is_refused_where_nothing_is_timed(
     for measure in (False, False, True):
         Planner.of(OneSetting(), Options(measure=measure), Cache(tmp_path), said.append)
     assert len(said) == 2
-    for study, options, message in (
-        (OneSetting(), Options(measure=True, precision="fp32"), "measure: a given precision is not timed"),
-        (OneSetting(network="exact"), Options(measure=True), "measure: network=.* is not timed"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Planner.of(study, options, Cache(tmp_path), said.append)
+    with pytest.raises(ValueError, match="measure: a given precision is not timed"):
+        Planner.of(OneSetting(), Options(measure=True, precision="fp32"), Cache(tmp_path), print)
+    with pytest.raises(ValueError, match=r"measure: network=.* is not timed"):
+        Planner.of(OneSetting(network="exact"), Options(measure=True), Cache(tmp_path), print)
 
 
 def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -143,10 +134,9 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
 
 def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch):
     """Hopeless is told by thread seconds per image: one thread may take longer, if others have one of their own."""
-    names = ("plain", "slow", "hopeless", "fails", "fails later")
-    modes = {name: ComputeMode(SAMPLING, batch, 4) for batch, name in enumerate(names, start=1)}
+    seconds = {"plain": 1.0, "slow": 1.4, "hopeless": 9.0, "fails": 0.1, "fails later": 1.1, "one thread": 6.0}
+    modes = {name: ComputeMode(SAMPLING, batch, 4) for batch, name in enumerate(seconds, start=1)}
     modes["one thread"] = ComputeMode(SAMPLING, 1, 1)
-    seconds = dict(zip(modes, (1.0, 1.4, 9.0, 0.1, 1.1, 6.0), strict=True))
     calls = dict.fromkeys(modes, 0)
 
     class Clock:

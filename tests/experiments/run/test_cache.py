@@ -16,7 +16,7 @@ import pytest
 import torch
 from run_spine import warned
 
-from experiments.run.cache import Artifact, Cache, CacheError, LockedError
+from experiments.run.cache import Cache, CacheError, LockedError
 from experiments.run.identity import identity
 
 
@@ -25,17 +25,13 @@ class Config:
     value: Any = 1
 
 
-def factory(value: float = 1.0, calls: list[float] | None = None) -> Callable[[], Any]:
-    def make() -> Any:
-        if calls is not None:
-            calls.append(value)
-        return {"x": torch.full((3,), value), "y": torch.arange(6).view(2, 3)}, {"value": value}
-
-    return make
+def made(value: float) -> Any:
+    return {"x": torch.full((3,), value), "y": torch.arange(6).view(2, 3)}, {"value": value}
 
 
-def put(cache: Cache, config: Any = 1, value: float = 1.0) -> Artifact:
-    return cache.load_or_make("things", Config(config), factory(value))
+def put(cache: Cache, value: float = 1.0) -> float:
+    """The value in the file: this one, or what was there before."""
+    return cache.load_or_make("things", Config(), lambda: made(value)).facts["value"]
 
 
 def left(cache: Cache) -> list[str]:
@@ -53,20 +49,19 @@ def again(cache: Cache) -> Cache:
 
 
 def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache):
-    calls: list[float] = []
-    first = cache.load_or_make("things", Config(), factory(2.0, calls))
-    stored = again(cache).load_or_make("things", Config(), factory(3.0, calls))
-    assert calls == [2.0] and stored == first and stored.facts["value"] == 2.0
+    first = cache.load_or_make("things", Config(), lambda: made(2.0))
+    stored = again(cache).load_or_make("things", Config(), lambda: pytest.fail("it was made again"))
+    assert stored == first and stored.facts["value"] == 2.0
     assert torch.equal(stored.tensors["x"], torch.full((3,), 2.0)) and stored.tensors["y"].shape == (2, 3)
     assert [path.name for path in (cache.root / "things").iterdir()] == [f"{identity(Config())}.safetensors"]
 
 
 def test_fresh_makes_again_what_is_there_and_keeps_what_is_made_since(cache: Cache):
-    old = put(cache)
-    os.utime(old.path, (time.time() - 9, time.time() - 9))
+    put(cache)
+    os.utime(cache.path("things", Config()), (time.time() - 9, time.time() - 9))
     cache.start_fresh()
-    assert not again(cache).contains("things", Config()) and put(cache, value=2.0).facts["value"] == 2.0
-    assert put(again(cache), value=3.0).facts["value"] == 2.0, "workers share the moment"
+    assert not again(cache).contains("things", Config()) and put(cache, 2.0) == 2.0
+    assert put(again(cache), 3.0) == 2.0, "workers share the moment"
 
 
 # --- whole or not at all ---
@@ -79,7 +74,7 @@ def killed_in(phase: str, cache: Cache):
         Path.replace = kill  # type: ignore[method-assign]
     if phase == "renamed":
         os.close = kill  # the lock is given back
-    cache.load_or_make("things", Config(), kill if phase == "made" else factory(2.0))
+    cache.load_or_make("things", Config(), kill if phase == "made" else lambda: made(2.0))
 
 
 def child(work: Callable[[], object]) -> int:
@@ -100,7 +95,7 @@ def test_a_kill_leaves_a_whole_file_or_none(cache: Cache, phase: str):
     pid = child(lambda: killed_in(phase, cache))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert (".part" in left(cache)) == (phase == "written") and (".safetensors" in left(cache)) == (phase == "renamed")
-    assert put(again(cache), value=3.0).facts["value"] == (2.0 if phase == "renamed" else 3.0)
+    assert put(again(cache), 3.0) == (2.0 if phase == "renamed" else 3.0)
     assert left(cache) == [".safetensors"]
 
 
@@ -110,7 +105,7 @@ def test_what_another_process_makes_is_asked_for_again(cache: Cache):
 
     with pytest.raises(LockedError):
         cache.load_or_make("things", Config(), make)
-    assert put(cache).facts["value"] == 1
+    assert put(cache) == 1
 
 
 def test_of_two_processes_one_makes_the_file(cache: Cache):
@@ -119,7 +114,7 @@ def test_of_two_processes_one_makes_the_file(cache: Cache):
         until = time.monotonic() + 10  # also if the test has failed
         while not (cache.root / "go").exists() and time.monotonic() < until:
             time.sleep(0.001)
-        return factory(2.0)()
+        return made(2.0)
 
     pid = child(lambda: cache.load_or_make("things", Config(), slow))
     while not (cache.root / "begun").exists():
@@ -129,7 +124,7 @@ def test_of_two_processes_one_makes_the_file(cache: Cache):
         put(cache)
     (cache.root / "go").touch()
     cache.waits = True  # as for floors and timings, beside which there is no other work
-    assert put(cache).facts["value"] == 2.0
+    assert put(cache) == 2.0
     os.waitpid(pid, 0)
 
 
@@ -138,7 +133,7 @@ def test_a_place_without_locks_is_enough(cache: Cache, monkeypatch: pytest.Monke
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert put(cache).facts["value"] == 1.0 and left(cache) == [".safetensors"]
+    assert put(cache) == 1.0 and left(cache) == [".safetensors"]
 
 
 # --- damaged files and full disks ---
@@ -164,12 +159,13 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("fault", SPOILT)
 def test_a_damaged_file_is_made_again_with_one_warning(cache: Cache, fault: str, caplog: pytest.LogCaptureFixture):
-    path = put(cache).path
+    put(cache)
+    path = cache.path("things", Config())
     path.write_bytes(SPOILT[fault](path.read_bytes()))
-    assert put(again(cache), value=2.0).facts["value"] == 2.0
+    assert put(again(cache), 2.0) == 2.0
     (warning,) = warned(caplog)
     assert str(path) in warning and "it is made again" in warning
-    assert put(again(cache), value=3.0).facts["value"] == 2.0 and not warned(caplog)
+    assert put(again(cache), 3.0) == 2.0 and not warned(caplog)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
@@ -185,5 +181,5 @@ def test_a_disk_that_cannot_be_written_says_what_to_do(
         with pytest.raises(CacheError, match=f"{os.strerror(number)}; free some space, change the permissions, or"):
             put(cache)
     assert not list(cache.root.glob("*/*"))  # what was written gives its room back
-    assert put(cache).facts["value"] == 1.0  # a full disk is no property of a config
+    assert put(cache) == 1.0  # a full disk is no property of a config
     assert left(cache) == [".safetensors"]

@@ -1,14 +1,12 @@
 """The command as a whole: interrupts, kills, two commands on one store, a user's code in workers."""
 
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +14,7 @@ import psutil
 import pytest
 import warm
 from own_sweep import FILE, written
-from run_acting import FORK
 from smoke import Ended, known_images, typed
-
-from experiments.user.imports import OWN
 
 pytestmark = [pytest.mark.slow(6), pytest.mark.usefixtures("drawn")]
 OF_A_RUN = ["seconds", "train_seconds", "shared_device", "finished_at"]  # differ if it is made again
@@ -135,14 +130,6 @@ def test_a_ray_that_is_not_there_is_one_line_and_keeps_the_last_result(whole: Pa
 
 
 # --- a user's code in workers ---
-
-
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Workers are forked, and import the user's file as spawned ones do."""
-    monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
-    yield
-    sys.modules.pop(OWN, None)
 
 
 def swept(folder: Path, *more: str) -> Ended:

@@ -5,16 +5,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from run_acting import QUIET
 from run_spine import exact, files, run, score
 
 from diffusion_core.samplers import Euler
-from experiments.console import Terminal
 from experiments.run.cache import Cache
 from experiments.run.ray_runner import run_on_ray
 from experiments.run.runner import ExecutionResult, Runner
 
-QUIET = Terminal()
-QUIET.quiet = True
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `cluster`")
 
 

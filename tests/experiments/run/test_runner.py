@@ -1,6 +1,5 @@
 """The loop: a failure is a row and is tried once; workers give what one process gives; nothing finished is lost."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -19,12 +18,6 @@ from experiments.run.runner import ExecutionResult, Runner
 from experiments.run.runs import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads
-
-
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch):
-    """Workers are forked instead of spawned, which spares them seconds of imports."""
-    monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
 
 
 def executed(runs: list[Run], cache: Cache, workers: int = 1) -> ExecutionResult:
