@@ -20,7 +20,7 @@ from experiments.distances.intervals import ENOUGH_NETWORKS, odd_network, too_no
 from experiments.run.choice import Candidate, pick
 from experiments.run.comparisons import Contrast, Row, Side, against_first
 from experiments.run.contrasts import Verdicts, depends_on_limit
-from experiments.run.effects import find_effects
+from experiments.run.grid import find_effects
 from experiments.scoring.sides import best_set_rows
 from reports.schema import ANY_NOISE, CONFIRM, MORE
 

@@ -17,7 +17,6 @@ from reports.formats import (
     is_set,
     join,
     lower_on,
-    metric_name,
     number,
     ordinal,
     percent,
@@ -97,11 +96,11 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
     `verb`: what it does, such as "falls". Without a verdict nothing goes from here to there: "MMD ×1000 7.6 and 7.5".
     """
     before, after, change, interval = values_and_difference(row)
-    name = " ".join(filter(None, [metric_name(row["metric"], result.features), verb]))
+    name = " ".join(filter(None, [result.metric_name(row["metric"]), verb]))
     link = "to" if row["verdict"] in (BETTER, WORSE) else "and"
     values = f"from {before} to {after}" if link == "to" else f"{before} and {after}"
     fd = result.pooled(row, FD)
-    also = "" if fd is None else f"{metric_name(FD, result.features)} {f' {link} '.join(_both(fd))}"
+    also = "" if fd is None else f"{result.metric_name(FD)} {f' {link} '.join(_both(fd))}"
     return f"{name} {values} (difference {'; '.join(filter(None, [change, interval, lower_on(row), also]))})"
 
 
@@ -124,7 +123,7 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     if fd is None or not is_set(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
     change, interval = difference(fd)
-    names = [metric_name(name, result.features) for name in (FD, PRIMARY_METRIC)]
+    names = [result.metric_name(name) for name in (FD, PRIMARY_METRIC)]
     return [f"In {names[0]}, {row['a']} is {word}: {change} ({interval}); {names[1]} is the primary metric."]
 
 
@@ -161,7 +160,7 @@ def find_unusual_control(result: LoadedResult) -> list[str]:
         return []
     change, interval = difference(control)
     equal = "Equal trainings" if control["section"] == RETRAINED else "Equal settings"
-    text = f"{equal} differ by {change} ({interval}) in {metric_name(PRIMARY_METRIC, result.features)}, as "
+    text = f"{equal} differ by {change} ({interval}) in {result.metric_name()}, as "
     return [f"{text}{format_rate(control)} does, so part of a gain may be chance."]
 
 
@@ -180,7 +179,7 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     if control["section"] == RETRAINED:
         repeated = "the same training from other seeds"
     change, interval = difference(control)
-    size = f"{change} ({interval}) in {metric_name(PRIMARY_METRIC, result.features)}"
+    size = f"{change} ({interval}) in {result.metric_name()}"
     text = f"The A/A test failed: {repeated} differs by {size}; chance does that in {format_rate(control)}."
     return "No verdict.", f"{text} Do not use these numbers."
 
@@ -190,7 +189,7 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     sides = [before, after]
     info, unit = result.info, result.unit
     run = result.runs.loc[result.runs["images_seen"].fillna(0).idxmax()]
-    name = metric_name(row["metric"], result.features)
+    name = result.metric_name(row["metric"])
     real = settings.score_real(result, row["n_samples"])
     seen = f", {number(run['images_seen'], 0)} {unit}s seen in training" if run["images_seen"] > 0 else ""
     if recipe := info.get("options", {}).get("recipe") if result.trained_here else "":
@@ -219,7 +218,7 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
         if len(last) == 1
         else "",
         "Score": f"{name}: distance from {n_samples} {unit}s of each network to {n_real} real ones, in "
-        f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the distance of FID",
+        f"{result.features} features; 0 is a match. {result.metric_name(FD)}: the distance of FID",
         "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit} on the "
         f"{_pair(side['schedule'] for side in sides)} schedule{f', {seconds} seconds ({device})' if seconds else ''}",
         f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
@@ -269,9 +268,7 @@ def describe_protocol(result: LoadedResult) -> str:
         barred = explored[are_set(explored["barred"])]
         if len(barred):
             lowest = barred.loc[barred[PRIMARY_METRIC].idxmin()]
-            score = (
-                f"{metric_name(PRIMARY_METRIC, result.features)} {scale_metric(PRIMARY_METRIC, lowest[PRIMARY_METRIC])}"
-            )
+            score = f"{result.metric_name()} {scale_metric(PRIMARY_METRIC, lowest[PRIMARY_METRIC])}"
             limit = "the default" if result.limit is None else number(result.limit, 2)
             text = f"{len(barred)} of {len(explored)} settings show more visible noise than {limit} and were barred"
             texts.append(f"{text}; the lowest of them: {settings.name_with_evaluations(lowest)}, {score} (explored)")
@@ -328,7 +325,7 @@ def draw_curves(
         titles = [_title(result, point) for _, point in rows.iterrows()]
         curves.append(Curve(("before", BETTER)[at], name, end, line, dots, titles, chosen_on))
     texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
-    note = f"{metric_name(PRIMARY_METRIC, result.features)}, lower is better. {note}"
+    note = f"{result.metric_name()}, lower is better. {note}"
     return Curves(title, note, curves, axis.ticks, texts)
 
 
@@ -361,7 +358,7 @@ def draw_differences(title: str, sections: Mapping[str, Sequence[Labelled]], res
     counts = " or ".join(map(str, family_sizes))
     after = f", after correction for the {counts} comparisons of its family" if counts else ""
     small = " Small dot: one network." if dots else ""
-    label = f"Difference in {metric_name(metric, result.features)}"
+    label = f"Difference in {result.metric_name(metric)}"
     confidence = percent(rows[0]["level"])
     note = (
         f"{label} with the {confidence} interval of each comparison. Filled dot: better or worse{after}. "

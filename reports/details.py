@@ -3,7 +3,7 @@
 from typing import Any
 
 from reports.contrast import find_control, format_rate
-from reports.formats import capital, difference, is_missing, join, metric_name, percent, plural, scale_metric
+from reports.formats import capital, difference, is_missing, join, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
 from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EFFECTS, EXPLORATION, NO_VERDICT, PRIMARY_METRIC
@@ -41,7 +41,7 @@ def list_details(result: LoadedResult, *terms: str) -> Details:
 def _meaning(term: str, result: LoadedResult) -> tuple[str, str]:
     """A term, by the name that it has on the page, and what it means."""
     text = TERMS[term].format(unit=result.unit)
-    name = metric_name("fd", result.features) if term == "FD" else term
+    name = result.metric_name("fd") if term == "FD" else term
     return name, text.removesuffix(ELSEWHERE) if name == "FID" else text
 
 
@@ -55,7 +55,7 @@ def _control(result: LoadedResult) -> Details:
         CONTROL_FAILED: f"Failed: a difference this large occurs in {format_rate(control)}",
         CONTROL_UNUSUAL: f"Unusual: a difference this large occurs in {format_rate(control)}",
     }.get(control["verdict"], "Passed: no difference between a setting and itself")
-    name = metric_name(PRIMARY_METRIC, result.features)
+    name = result.metric_name()
     return [("A/A test", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
 
 
@@ -67,7 +67,7 @@ def _real(result: LoadedResult) -> Details:
         scores = []
         for metric in (metric for metric in (PRIMARY_METRIC, "fd") if metric in values.index):
             mean, low, high = (scale_metric(metric, values.loc[metric, name]) for name in ("mean", "low", "high"))
-            scores.append(f"{metric_name(metric, result.features)} {mean} ({low} to {high})")
+            scores.append(f"{result.metric_name(metric)} {mean} ({low} to {high})")
         texts.append(
             f"{plural(floor['n_samples'], result.unit)} against {floor['n_reference']:,.0f} others, "
             f"{plural(floor['repeats'], 'time')}: {', '.join(scores)}."

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.formats import metric_name
 from reports.schema import (
     CONFIRM,
     CONTROL,
@@ -44,6 +45,10 @@ class LoadedResult:
     def features(self) -> str:
         """The feature space of all distances."""
         return next((name for name in self.table["features"] if name), "")
+
+    def metric_name(self, metric: str = PRIMARY_METRIC) -> str:
+        """The name of a metric in the feature space of this result."""
+        return metric_name(metric, self.features)
 
     @property
     def unit(self) -> str:

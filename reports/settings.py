@@ -11,7 +11,6 @@ from reports.formats import (
     evaluations,
     join,
     lower_on,
-    metric_name,
     number,
     percent,
     plural,
@@ -84,7 +83,7 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     ratio = _above_floor(result, row)
     floor = result.floor("fd", row["n_samples"])
     if floor is not None and ratio >= FAR:
-        text = f"{real}: {metric_name('fd', result.features)} {number(row['fd'])}, {real} {number(floor['mean'])}."
+        text = f"{real}: {result.metric_name('fd')} {number(row['fd'])}, {real} {number(floor['mean'])}."
         (warnings if ratio >= VERY_FAR else caveats).append(f"{'Very far' if ratio >= VERY_FAR else 'Far'} from {text}")
     if count := result.table.loc[result.table["status"] == "failed", "run_id"].nunique():
         warnings.append(f"{plural(count, 'run')} failed.")
@@ -105,9 +104,7 @@ def format_noise(row: pd.Series) -> str:
 
 def format_scores(result: LoadedResult, row: pd.Series) -> str:
     """The scores of a setting, as "MMD ×1000 7.0 (FD 3.8)"."""
-    primary, fd = (
-        f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (PRIMARY_METRIC, "fd")
-    )
+    primary, fd = (f"{result.metric_name(name)} {scale_metric(name, row[name])}" for name in (PRIMARY_METRIC, "fd"))
     return f"{primary} ({fd})"
 
 
@@ -178,7 +175,7 @@ def allot_rows(counts: Sequence[int]) -> tuple[list[int], str]:
 
 def make_table(title: str, result: LoadedResult, rows: pd.DataFrame, make_row: Callable[[pd.Series], Row]) -> Table:
     """A table of settings, best first, without empty columns."""
-    names = {"primary": metric_name(PRIMARY_METRIC, result.features), "fd": metric_name("fd", result.features)}
+    names = {"primary": result.metric_name(), "fd": result.metric_name("fd")}
     cells = [make_row(row) for _, row in rows.sort_values(PRIMARY_METRIC, kind="stable").iterrows()]
     kept = [at for at in range(len(COLUMNS)) if any(row.cells[at] for row in cells)]
     columns = [replace(COLUMNS[at], head=COLUMNS[at].head.format(**names)) for at in kept]

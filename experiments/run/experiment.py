@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from experiments.console import QUIET, Terminal, status_line
-from experiments.run import choice, choices_file, dry_run, result_folder
+from experiments.run import choice, choices_file, dry_run, printing, result_folder
 from experiments.run.cache import Cache
 from experiments.run.comparisons import (
     CONFIRM,
     CONTROL,
-    DEFAULT,
     EXPLORE,
     Choices,
     Comparison,
     Contrast,
-    Row,
     SidesBySection,
 )
 from experiments.run.machine import code_version
@@ -32,7 +30,7 @@ from experiments.run.networks import Trained
 from experiments.run.options import Options
 from experiments.run.plan import Planner, check_comparisons, check_folder, collect_settings
 from experiments.run.ray_runner import run_on_ray
-from experiments.run.result_folder import Page
+from experiments.run.result_folder import Page, StudyResult
 from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
 from experiments.run.runs import Run, filter_runs
 from experiments.run.setting import Setting
@@ -44,26 +42,6 @@ from experiments.user.imports import errors_in
 FIRST = 0.6  # of the time limit: after it nothing is explored, so that the confirmation has the rest
 NO_CONTROL = "The A/A test was not run, so nothing shows whether equal settings come out equal."
 NOTHING_CHOSEN = Choices()
-SOON = 20.0  # seconds between lines that say what a network has scored
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """The rows, and the page on them. `interrupted`: the table has the finished rows only, and there is no page."""
-
-    folder: Path
-    rows: Sequence[Row] = ()
-    page: Page | None = None
-    failed: Mapping[str, str] = field(default_factory=dict)
-    interrupted: bool = False
-
-    @property
-    def report(self) -> Path | None:
-        return self.folder / "report.html" if self.page else None
-
-    @property
-    def status(self) -> int:
-        return int(bool(self.failed))
 
 
 def run_study(
@@ -162,7 +140,8 @@ class _Command:
             else:
                 page = self.write(results, execution, choices, plan.runs if only else ())
             result = StudyResult(self.out, [*results.rows.values()], page, results.failed, execution.interrupted)
-            self.print_result(result, len(results.runs), execution.evaluations)
+            done = {"seconds": round(time.time() - self.began, 3), "evaluations": round(execution.evaluations)}
+            printing.print_result(result, self.study.page, self.options, len(results.runs), done, self.console)
         if execution.interrupted:
             raise KeyboardInterrupt
         return result
@@ -214,7 +193,9 @@ class _Command:
         """Prints the notes and the plan of --dry-run, the plan also as one line of JSON."""
         possible = [run for run in runs if not run.impossible]
         choices = plan.choices
-        self.print_notes([*self.study.notes, *choices.notes, *choices.caveats], plan_warnings(possible))
+        printing.print_notes(
+            self.console, [*self.study.notes, *choices.notes, *choices.caveats], plan_warnings(possible)
+        )
         guessed = [] if self.options.only else plan.guess_confirmation()
         numbers = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
         if guessed:
@@ -228,11 +209,6 @@ class _Command:
         self.notes.append(text)
         self.console.print(text)
 
-    def print_notes(self, notes: Iterable[str], warnings: Iterable[str]) -> None:
-        for word, texts in (("note", notes), ("warning", warnings)):
-            for text in texts:
-                self.console.print(f"{word}: {text}", style="yellow")
-
     def check_setup(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
         """Checks the network and the settings, and prints what readers of the numbers should know."""
         possible = [run for run in runs if not run.impossible]
@@ -244,7 +220,7 @@ class _Command:
             notes.append(f"a part of the experiment was run, {len(runs)} of {n_planned} runs: {typed}")
         if planner.note:
             notes.append(planner.note)
-        self.print_notes(notes, warnings)
+        printing.print_notes(self.console, notes, warnings)
         self.notes += [*notes, *warnings]
 
     def execute(self, plan: Plan, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult, Choices]:
@@ -265,9 +241,8 @@ class _Command:
                 choices = self.choose(plan.candidates, results)
                 testing += plan.confirm(choices, testing)
         if testing:
-            began = {"at": time.time()}
-            on_network = partial(self.print_network, choices, testing, began) if limit == math.inf else None
-            done = _add(done, self.runner.run(testing, self.began + limit, on_network))
+            on_network = printing.NetworkLines(self.console, testing, partial(self.first_contrast, choices))
+            done = _add(done, self.runner.run(testing, self.began + limit, on_network if limit == math.inf else None))
         results = self.read_results([*exploring, *testing], done)
         late = [run for run in testing if run not in results.rows]
         if late and not done.interrupted and not self.options.only:
@@ -293,28 +268,15 @@ class _Command:
         result_folder.write_table(self.out, "choices.csv", choices.rows)
         if note := choices_file.write_choices(self.out, study, results, choices):
             self.notify(note)
-        for row in choices.rows:
-            if row["chosen"] and row["reason"] != DEFAULT:
-                where = f"{row['budget']} evaluations, " if row["budget"] else ""
-                self.console.print(f"chosen: {where}{row['kind']}: {row['setting']} ({row['reason']})")
+        printing.print_choices(choices.rows, self.console)
         return choices
 
-    def print_network(
-        self, choices: Choices, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed
-    ) -> None:
-        """Prints after each network but the last what it scored: FD of both sides of the first comparison."""
-        n = len({run.pair_seed for run in done if not run.impossible})
-        planned = len({run.pair_seed for run in runs if not run.impossible})
-        if n == planned or time.time() - last["at"] < SOON:
-            return
-        text = f"{n} of {planned} networks done"
-        with suppress(Exception):  # compare() of a user's study may need all networks
-            sides = RunResults.of(self.study.page, done, self.cache, failed).sides
-            first = next(pair for pair in self.compare(choices, sides) if isinstance(pair, Contrast))
-            seed = first.seeds[-1]
-            text += "; FD " + ", ".join(f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in (first.b, first.a))
-        self.console.print(f"{text}; no verdict before all {planned}")
-        last["at"] = time.time()
+    def first_contrast(self, choices: Choices, done: Sequence[Run], failed: Failed) -> Contrast | None:
+        """That of the networks that are done; None if compare() of a user's study needs all of them."""
+        with suppress(Exception):
+            comparisons = self.compare(choices, RunResults.of(self.study.page, done, self.cache, failed).sides)
+            return next(contrast for contrast in comparisons if isinstance(contrast, Contrast))
+        return None
 
     def compare(self, choices: Choices, sides: SidesBySection) -> list[Comparison]:
         return list(choice.compare_all(self.study, choices.chosen, sides))
@@ -343,7 +305,7 @@ class _Command:
             result_folder.write_tables(self.out, tables, results.pictures)
         notes = results.autoencoder_notes
         warnings = results.warnings
-        self.print_notes(notes, warnings)
+        printing.print_notes(self.console, notes, warnings)
         if isinstance(study, ExploringStudy):
             choices_file.mark_control(self.out, tables["contrasts.csv"])
         study.after_write(self.out, results, tables, self.console.print)
@@ -369,28 +331,6 @@ class _Command:
         files = [file for run in results.files.values() for file in (run.network, run.samples) if file]
         facts = {file.path: file.facts for file in files if file.facts["finished_at"] < began}
         return sum(fact.get("train_seconds", fact.get("seconds", 0.0)) for fact in facts.values())
-
-    def print_result(self, result: StudyResult, planned: int, evaluations: float) -> None:
-        """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON."""
-        rows = result.rows
-        console = self.console
-        options = self.options
-        page = result.page
-        table, report = (options.relative(result.folder / name) for name in ("table.csv", "report.html"))
-        failed = sum(row["status"] == "failed" for row in rows)
-        console.print(f"{len(rows)} rows, {failed} failed: {table}")
-        if page:
-            smoke = not failed and options.preset == "smoke"
-            result_folder.print_page(page, result.folder / "report.html", report, smoke, console)
-        else:
-            command = result_folder.command()
-            console.print(f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {command}")
-        result_folder.print_failures(rows, result.folder / "logs", console)
-        if options.json or not (console.is_terminal or options.quiet):
-            out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "table": table}
-            out |= {"interrupted": result.interrupted, "verdict": page and page.headline, "report": page and report}
-            out |= {"seconds": round(time.time() - self.began, 3), "evaluations": round(evaluations)}
-            print(json.dumps(out), flush=True)
 
 
 def _add(first: ExecutionResult, second: ExecutionResult) -> ExecutionResult:

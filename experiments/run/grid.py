@@ -1,4 +1,13 @@
-"""A question with factors: every combination of their values, on the same networks. It imports no torch."""
+"""A question with factors: every combination of their values, on the same networks. It imports no torch.
+
+Its main effects and interactions: for value a of factor A, a0 being the first value of A, and b and b0 of factor B:
+
+    main effect:  a - a0, averaged over the combinations of the other factors in which both ran
+    interaction:  (a - a0 at b) - (a - a0 at b0), averaged over those of all others
+
+Each is taken network by network and image by image, as a contrast is (Montgomery 2017, Design and Analysis of
+Experiments, Chapter 5). All of them are one family of tests.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +19,7 @@ import tyro
 
 from diffusion_core.validation import RULES, one_of
 from experiments.console import plural
-from experiments.run.comparisons import Choice, Comparison, Duel, SidesBySection
-from experiments.run.effects import Cell, find_effects
+from experiments.run.comparisons import Choice, Comparison, Duel, Effect, Side, SidesBySection
 from experiments.run.identity import canonical
 from experiments.run.setting import Setting
 from experiments.run.study import GPU, SMOKE, ExploringStudy, HiddenOption
@@ -20,6 +28,9 @@ from reports.schema import EXPLORE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
+
+Factors = Mapping[str, Sequence[str]]  # name -> its values, the baseline first
+Cell = tuple[str, ...]  # a value of each factor
 
 
 @dataclass(frozen=True)
@@ -169,3 +180,30 @@ def read_value(name: str, text: str, value_class: type = float) -> Any:
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def find_effects(factors: Factors, cells: Mapping[Cell, Side]) -> Iterator[Effect]:
+    """All main effects, then all interactions of two factors. `cells`: those in which every network succeeded."""
+
+    def swap(cell: Cell, values: Mapping[int, str]) -> Side | None:
+        return cells.get(tuple(values.get(place, value) for place, value in enumerate(cell)))
+
+    def collect(names: tuple[str, ...], swaps: Sequence[Mapping[int, str]]) -> Iterator[Effect]:
+        by_cell = [tuple(swap(cell, values) for values in swaps) for cell in cells if _has(cell, swaps[0])]
+        if whole := [tuple(filter(None, sides)) for sides in by_cell if None not in sides]:
+            yield Effect(names, whole)
+
+    numbered = list(enumerate(factors.items()))
+    for at, (factor, (first, *values)) in numbered:
+        for value in values:
+            yield from collect((factor, value, first), [{at: value}, {at: first}])
+    for (at, (factor, (first, *values))), (at_b, (factor_b, (first_b, *values_b))) in combinations(numbered, 2):
+        for value in values:
+            for value_b in values_b:
+                corners = ((value, value_b), (first, first_b), (first, value_b), (value, first_b))
+                names = (factor, value, first, factor_b, value_b, first_b)
+                yield from collect(names, [{at: a, at_b: b} for a, b in corners])
+
+
+def _has(cell: Cell, values: Mapping[int, str]) -> bool:
+    return all(cell[place] == value for place, value in values.items())

@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,10 +35,10 @@ from reports.results import read as read_result  # noqa: F401  # and who read on
 from reports.schema import FLAGS, TABLES, TEXTS, VISIBLE, all_columns, read_bytes
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
+WORKS = "Everything works. This test run is too small to show anything else."
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 FOLDERS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
-WORKS = "Everything works. This test run is too small to show anything else."
 TIMES = {
     "wall_seconds",
     "total_seconds",
@@ -45,6 +46,25 @@ TIMES = {
     "finished_at",
 }  # in run.json: of the command that made the numbers first
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The rows, and the page on them. `interrupted`: the table has the finished rows only, and there is no page."""
+
+    folder: Path
+    rows: Sequence[Row] = ()
+    page: Page | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def report(self) -> Path | None:
+        return self.folder / "report.html" if self.page else None
+
+    @property
+    def status(self) -> int:
+        return int(bool(self.failed))
 
 
 @contextmanager

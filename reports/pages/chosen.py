@@ -23,7 +23,6 @@ from reports.formats import (
     is_missing,
     is_set,
     join,
-    metric_name,
     number,
     percent,
     plural,
@@ -283,7 +282,7 @@ def draw_figure(result: LoadedResult) -> list[Figure]:
 
 def make_table(result: LoadedResult, answers: Sequence[Answer]) -> Table:
     """A row per confirmed comparison; the recommended settings are bold."""
-    name = metric_name(PRIMARY_METRIC, result.features)
+    name = result.metric_name()
     heads = [
         Column("Question"), Column("Default", "n", "default "), Column("Chosen", "n", f"{name} "),
         Column("Difference", "wide"), Column("Verdict", "verdicts"), Column("Visible noise", "few", "visible noise "),
@@ -309,7 +308,7 @@ def list_explored(result: LoadedResult) -> list[Table]:
     rows = result.choices[result.choices["networks"].notna()]
     if not len(rows):
         return []
-    name = metric_name(PRIMARY_METRIC, result.features)
+    name = result.metric_name()
     heads = [
         Column("Kind"),
         Column("Evaluations", "n"),

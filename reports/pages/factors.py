@@ -15,7 +15,6 @@ from reports.formats import (
     is_missing,
     is_set,
     join,
-    metric_name,
     number,
     scale_metric,
     short,
@@ -101,7 +100,7 @@ def _size(row: pd.Series) -> str:
 def phrase_effects(result: LoadedResult, main: pd.DataFrame) -> str:
     """The best value of each factor that has a better one than its first; each clause is the verdict of a row."""
     judged = main[main["verdict"] != NO_VERDICT]
-    name = metric_name(PRIMARY_METRIC, result.features)
+    name = result.metric_name()
     if not len(judged):
         return f"No verdict: {main['no_verdict'].iloc[0]}." if len(main) else "No effect could be measured."
     if not judged["verdict"].isin(CLEAR).any():
@@ -176,7 +175,7 @@ def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
         for _, row in ranked.head(settings.ROWS).iterrows()
     ]  # fmt: skip
     family = f"one family of {number(effects['n_compared'].max(), 0)}" if len(effects) else "none"
-    metric = metric_name(PRIMARY_METRIC, result.features)
+    metric = result.metric_name()
     title = f"Main effects, over all values of other factors, then interactions, in {metric}, {family}"
     return Table(title, heads, rows)
 
@@ -184,8 +183,8 @@ def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
 def cells_table(result: LoadedResult, cells: pd.DataFrame) -> Table:
     """The combinations, best first: places, not verdicts."""
     heads = [
-        Column("Place", "n", "place "), Column(metric_name(PRIMARY_METRIC, result.features), "n", "MMD "),
-        Column(metric_name("fd", result.features), "n few", "FD "), Column("Visible noise", "n few", "visible noise "),
+        Column("Place", "n", "place "), Column(result.metric_name(), "n", "MMD "),
+        Column(result.metric_name("fd"), "n few", "FD "), Column("Visible noise", "n few", "visible noise "),
         Column("Evaluations", "n", after=" evaluations"),
     ]  # fmt: skip
     rows = [
@@ -219,7 +218,7 @@ def draw_cells(result: LoadedResult, cells: pd.DataFrame) -> list[Figure]:
         label = f"{name} (baseline)" if cell_values == baseline else str(name)
         noise = f"visible noise {settings.format_noise(cell)}"
         lines.append(Line(label, bar, texts[0], " to ".join(texts[1:]), noise))
-    name = metric_name(PRIMARY_METRIC, result.features)
+    name = result.metric_name()
     note = f"{name} of each combination with its 95 % interval, lowest first: lower is better, and 0 is a match."
     evidence = f"{settings.count_images(result, cells.iloc[0])}, which also chose the best"
     legend = [(mark, f"{factor} {value}") for mark, value in zip(("open", "grey"), pair, strict=False)]

@@ -12,7 +12,6 @@ from reports.formats import (
     add_correction,
     are_set,
     decimals,
-    metric_name,
     number,
     percent,
     plural,
@@ -163,7 +162,7 @@ def _run_page(result: LoadedResult) -> Page:
     runs = result.runs
     row = rows.iloc[0]
     floor = result.floor("fd", row["n_samples"])
-    name = metric_name("fd", result.features)
+    name = result.metric_name("fd")
     real = "" if floor is None else f"; real {result.unit}s have {scale_metric('fd', floor['mean'])}"
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
     key_figures = [
@@ -212,5 +211,5 @@ def show_score(
         bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
         legend.append(("real", f"real {result.unit}s"))
         notes.append(f"{plural(floor['n_samples'], f'real {result.unit}')}: {scale_metric(metric, floor['mean'])}")
-    name = metric_name(metric, result.features)
+    name = result.metric_name(metric)
     return KeyFigure(name, shown, notes, bars, axis.place(0), legend)

@@ -16,7 +16,7 @@ from experiments.distances.distance import Distance, mean_of
 from experiments.run import choice
 from experiments.run.comparisons import Row, Side
 from experiments.run.contrasts import Verdicts, effect_rows
-from experiments.run.effects import find_effects
+from experiments.run.grid import find_effects
 from experiments.run.setting import Setting
 from experiments.sweep import Vary
 from experiments.user.json_io import read_json

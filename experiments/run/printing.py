@@ -1,0 +1,80 @@
+"""What the terminal shows of an experiment: notes, what was chosen, each network, the verdict, and what failed."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from experiments.console import Terminal
+from experiments.run.comparisons import DEFAULT, Contrast, Row
+from experiments.run.options import Options
+from experiments.run.result_folder import StudyResult, command, print_failures, print_page
+from experiments.run.runner import Failed
+from experiments.run.runs import Run
+
+SOON = 20.0  # seconds between lines that say what a network has scored
+
+
+def print_notes(console: Terminal, notes: Iterable[str], warnings: Iterable[str]) -> None:
+    for word, texts in (("note", notes), ("warning", warnings)):
+        for text in texts:
+            console.print(f"{word}: {text}", style="yellow")
+
+
+def print_choices(rows: Iterable[Row], console: Terminal) -> None:
+    """Prints what explorers chose, from the rows of choices.csv."""
+    for row in rows:
+        if row["chosen"] and row["reason"] != DEFAULT:
+            where = f"{row['budget']} evaluations, " if row["budget"] else ""
+            console.print(f"chosen: {where}{row['kind']}: {row['setting']} ({row['reason']})")
+
+
+@dataclass
+class NetworkLines:
+    """Prints after each network but the last what it scored: FD of both sides of the first comparison.
+
+    `compare`: that comparison, of the runs that are done; None if there is none yet.
+    """
+
+    console: Terminal
+    runs: Sequence[Run]
+    compare: Callable[[Sequence[Run], Failed], Contrast | None]
+    last: float = field(default_factory=time.time)
+
+    def __call__(self, done: Sequence[Run], failed: Failed) -> None:
+        n, planned = (len({run.pair_seed for run in runs if not run.impossible}) for runs in (done, self.runs))
+        if n == planned or time.time() - self.last < SOON:
+            return
+        text = f"{n} of {planned} networks done"
+        if contrast := self.compare(done, failed):
+            seed = contrast.seeds[-1]
+            sides = (contrast.b, contrast.a)
+            text += "; FD " + ", ".join(f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in sides)
+        self.console.print(f"{text}; no verdict before all {planned}")
+        self.last = time.time()
+
+
+def print_result(
+    result: StudyResult, experiment: str, options: Options, planned: int, done: Row, console: Terminal
+) -> None:
+    """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON.
+
+    Args:
+        planned: the number of runs.
+        done: the seconds and evaluations that it took, for the line of JSON.
+    """
+    rows = result.rows
+    page = result.page
+    table, report = (options.relative(result.folder / name) for name in ("table.csv", "report.html"))
+    failed = sum(row["status"] == "failed" for row in rows)
+    console.print(f"{len(rows)} rows, {failed} failed: {table}")
+    if page:
+        smoke = not failed and options.preset == "smoke"
+        print_page(page, result.folder / "report.html", report, smoke, console)
+    else:
+        console.print(f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {command()}")
+    print_failures(rows, result.folder / "logs", console)
+    if options.json or not (console.is_terminal or options.quiet):
+        out = {"experiment": experiment, "rows": len(rows), "failed": failed, "table": table}
+        out |= {"interrupted": result.interrupted, "verdict": page and page.headline, "report": page and report}
+        print(json.dumps(out | done), flush=True)
