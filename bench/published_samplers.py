@@ -42,18 +42,28 @@ def k_heun(model, x, sigmas, corrected=True, s_churn=0.0):
 k_euler = partial(k_heun, corrected=False)
 
 
-def k_dpm_2(model, x, sigmas, eta=0.0):
+def each_step(step):
+    """The sampler of a step(model, x, sigma, after)."""
+
+    def sampler(model, x, sigmas, **options):
+        for sigma, after in pairwise(sigmas.tolist()):
+            x = step(model, x, sigma, after, **options)
+        return x
+
+    return sampler
+
+
+@each_step
+def k_dpm_2(model, x, sigma, after, eta=0.0):
     """DPM-Solver-2 with the middle in ln sigma; with eta its ancestral form."""
-    for sigma, after in pairwise(sigmas.tolist()):
-        down, up = ancestral(sigma, after, eta)
-        slope = (x - model(x, sigma)) / sigma
-        if down > 0:
-            middle = math.sqrt(sigma * down)
-            guess = x + (middle - sigma) * slope
-            slope = (guess - model(guess, middle)) / middle
-            x = x + up * torch.randn_like(x)
-        x = x + (down - sigma) * slope
-    return x
+    down, up = ancestral(sigma, after, eta)
+    slope = (x - model(x, sigma)) / sigma
+    if down > 0:
+        middle = math.sqrt(sigma * down)
+        guess = x + (middle - sigma) * slope
+        slope = (guess - model(guess, middle)) / middle
+        x = x + up * torch.randn_like(x)
+    return x + (down - sigma) * slope
 
 
 def k_lms(model, x, sigmas, order=4):
@@ -72,40 +82,37 @@ def k_lms(model, x, sigmas, order=4):
     return x
 
 
-def k_euler_ancestral(model, x, sigmas, eta=1.0, s_noise=1.0):
-    for sigma, after in pairwise(sigmas.tolist()):
-        down, up = ancestral(sigma, after, eta)
-        x = x + (down - sigma) * (x - model(x, sigma)) / sigma + s_noise * up * torch.randn_like(x)
-    return x
+@each_step
+def k_euler_ancestral(model, x, sigma, after, eta=1.0, s_noise=1.0):
+    down, up = ancestral(sigma, after, eta)
+    return x + (down - sigma) * (x - model(x, sigma)) / sigma + s_noise * up * torch.randn_like(x)
 
 
-def k_dpmpp_2s_ancestral(model, x, sigmas):
-    for sigma, after in pairwise(sigmas.tolist()):
-        down, up = ancestral(sigma, after)
-        denoised = model(x, sigma)
-        if down > 0:
-            middle = math.sqrt(sigma * down)
-            denoised = model(middle / sigma * x + (1 - middle / sigma) * denoised, middle)
-        x = down / sigma * x + (1 - down / sigma) * denoised + up * torch.randn_like(x)
-    return x
+@each_step
+def k_dpmpp_2s_ancestral(model, x, sigma, after):
+    down, up = ancestral(sigma, after)
+    denoised = model(x, sigma)
+    if down > 0:
+        middle = math.sqrt(sigma * down)
+        denoised = model(middle / sigma * x + (1 - middle / sigma) * denoised, middle)
+    return down / sigma * x + (1 - down / sigma) * denoised + up * torch.randn_like(x)
 
 
-def k_dpmpp_sde(model, x, sigmas):
+@each_step
+def k_dpmpp_sde(model, x, sigma, after):
     """DPM-Solver++ (stochastic), r = 1/2; both noises are increments of one Brownian path in sigma."""
-    for sigma, after in pairwise(sigmas.tolist()):
-        denoised = model(x, sigma)
-        if after == 0:
-            return denoised
-        middle = math.sqrt(sigma * after)
-        first = torch.randn_like(x)
-        second = torch.randn_like(x)
-        down, up = ancestral(sigma, middle)
-        guess = down / sigma * x + (1 - down / sigma) * denoised + up * first
-        denoised = model(guess, middle)
-        down, up = ancestral(sigma, after)
-        path = (math.sqrt(sigma - middle) * first + math.sqrt(middle - after) * second) / math.sqrt(sigma - after)
-        x = down / sigma * x + (1 - down / sigma) * denoised + up * path
-    return x
+    denoised = model(x, sigma)
+    if after == 0:
+        return denoised
+    middle = math.sqrt(sigma * after)
+    first = torch.randn_like(x)
+    second = torch.randn_like(x)
+    down, up = ancestral(sigma, middle)
+    guess = down / sigma * x + (1 - down / sigma) * denoised + up * first
+    denoised = model(guess, middle)
+    down, up = ancestral(sigma, after)
+    path = (math.sqrt(sigma - middle) * first + math.sqrt(middle - after) * second) / math.sqrt(sigma - after)
+    return down / sigma * x + (1 - down / sigma) * denoised + up * path
 
 
 def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint", order=2):
@@ -137,11 +144,10 @@ def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint", order=2):
 k_dpmpp_3m_sde = partial(k_dpmpp_2m, eta=1.0, kind="heun", order=3)
 
 
-def k_lcm(model, x, sigmas):
+@each_step
+def k_lcm(model, x, sigma, after):
     """Multistep consistency sampling (Song et al. 2023, arXiv 2303.01469, Algorithm 1) with a denoiser."""
-    for sigma, after in pairwise(sigmas.tolist()):
-        x = model(x, sigma) + after * torch.randn_like(x)
-    return x
+    return model(x, sigma) + after * torch.randn_like(x)
 
 
 def alphafold3(denoiser: Oracle, n_steps: int, noise: Tensor, gamma_0=0.8, noise_scale=1.003, step_scale=1.5) -> Tensor:

@@ -290,8 +290,8 @@ def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytes
     assert set(on_device["status"]) == {"ok"} and not set(on_device["run_id"]) & set(here["run_id"])
     np.testing.assert_allclose(on_device["mmd"], here["mmd"], rtol=0.05)
     sets = [tmp_path / "real.npy", tmp_path / "a.npy", tmp_path / "b.npy"]
-    for number, file in enumerate(sets):
-        np.save(file, DIGITS.pixels[200 * number :, 0][:200].numpy())
+    for index, file in enumerate(sets):
+        np.save(file, DIGITS.pixels[200 * index :, 0][:200].numpy())
     places = ["--features", "digits", "--out", str(tmp_path / "score"), "--store", str(tmp_path / "store")]
     ended = typed("score", *map(str, sets), *places)
     assert ended.status == 0, ended.stderr

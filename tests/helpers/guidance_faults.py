@@ -112,13 +112,13 @@ def make(ask=two_calls, mix=combine, loop=euler, change=lambda w, k, level: w, c
     return pipeline
 
 
-def plain(number=lambda scale: scale, null=None):
-    """A network that gets the scale as a number; or that is asked without condition too."""
+def plain(pass_on=lambda scale: scale, null=None):
+    """A network that gets pass_on(scale); or that is asked without condition too."""
 
     def pipeline(network, n_steps, noise, scale, prompt):
         def predict(x, level, k):
             if null is None:
-                return network(x, level, prompt, guidance=number(scale))
+                return network(x, level, prompt, guidance=pass_on(scale))
             return combine(network(x, level, null(prompt)), network(x, level, prompt), scale)
 
         return flow(predict, noise)

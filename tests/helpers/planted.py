@@ -14,13 +14,13 @@ from experiments.conformance.wrappers import default_levels
 
 def ancestral(
     denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", eta: float = 1.0,
-    draw: Callable[[], Tensor] | None = None,
+    make_noise: Callable[[], Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
     """DDPM at eta 1, DDIM at eta 0, along Karras levels to 0; `bug` names what is wrong with it."""
-    sigmas, draw = default_levels(n_steps), draw or (lambda: torch.randn_like(noise))
+    sigmas, make_noise = default_levels(n_steps), make_noise or (lambda: torch.randn_like(noise))
     if bug == "the same noise at each step":
-        again = draw()
-        draw = lambda: again  # noqa: E731
+        again = make_noise()
+        make_noise = lambda: again  # noqa: E731
     if bug == "a missing last step":
         sigmas = karras(n_steps, 160.0, 0.03)  # and x is returned as it is there
     x = noise * sigmas[0]
@@ -35,7 +35,7 @@ def ancestral(
         if bug == "up and down exchanged":
             up, down = down, up
         scale = {"variance for standard deviation": up**2, "noise scaled by the wrong sigma": up * sigma / (after or 1)}
-        x = x + (down - sigma) * denoiser.eps(x, asked) + scale.get(bug, up) * draw()
+        x = x + (down - sigma) * denoiser.eps(x, asked) + scale.get(bug, up) * make_noise()
     return x + 0.01 * torch.randn_like(x) if bug == "noise after the last step" else x
 
 

@@ -31,8 +31,8 @@ def called(base=flow_grpo, **changes):
     """`base`, called with another v, generator, x_next or noise_level: functions of the own one, x and t."""
 
     def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-        given = {"v": v, "generator": generator, "x_next": x_next, "noise_level": noise_level}
-        return base(x, t, u, **given | {name: change(given[name], x, t) for name, change in changes.items()})
+        arguments = {"v": v, "generator": generator, "x_next": x_next, "noise_level": noise_level}
+        return base(x, t, u, **arguments | {name: change(arguments[name], x, t) for name, change in changes.items()})
 
     return step
 

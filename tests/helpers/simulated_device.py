@@ -111,11 +111,11 @@ def dispatch(function: Any, args: Any, kwargs: Any) -> Any:
     if torch.is_inference_mode_enabled() and function._can_decompose():  # in this mode, composed operations come whole
         with Operations():
             return function.decompose(*args, **kwargs)
-    kind, device = function.overloadpacket, kwargs.get("device")
+    operation, device = function.overloadpacket, kwargs.get("device")
     tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
     on_sim = any(map(is_sim, tensors)) if device is None else torch.device(device).type == "sim"
-    if kind in (aten._to_copy, aten.copy_):  # only these may change devices
-        on_sim = is_sim(args[0]) if kind is aten.copy_ else on_sim
+    if operation in (aten._to_copy, aten.copy_):  # only these may change devices
+        on_sim = is_sim(args[0]) if operation is aten.copy_ else on_sim
         if is_sim(args[-1]) != on_sim:
             count_wait("to the device" if on_sim else "to the host")
     elif any(map(is_sim, tensors)):
@@ -125,14 +125,14 @@ def dispatch(function: Any, args: Any, kwargs: Any) -> Any:
     out = function(*tree_map(unwrap, args), **tree_map(unwrap, options))
     if not on_sim:
         return out
-    out = out.clone() if kind is aten._to_copy and out is unwrap(args[0]) else out
+    out = out.clone() if operation is aten._to_copy and out is unwrap(args[0]) else out
     wrapped = tree_map(lambda value: SimTensor(value) if isinstance(value, Tensor) else value, out)
     return return_and_correct_aliasing(function, args, kwargs, wrapped)
 
 
 def check_devices(function: Any, args: Any, on_host: list[Tensor]):
-    kind = function.overloadpacket
-    if kind in INDEXING and is_sim(args[0]):
+    operation = function.overloadpacket
+    if operation in INDEXING and is_sim(args[0]):
         indices = [index for index in args[1] if index is not None]
         on_host = [value for value in on_host if not any(value is index for index in indices)]
         if any(index.dtype in (torch.bool, torch.uint8) for index in indices):
@@ -141,8 +141,8 @@ def check_devices(function: Any, args: Any, on_host: list[Tensor]):
             count_wait("to the device")
     if on_host:
         raise RuntimeError(f"{function}: tensors on several devices, sim:0 and cpu {tuple(on_host[0].shape)}")
-    if kind in READS:
-        count_wait(READS[kind])
+    if operation in READS:
+        count_wait(READS[operation])
 
 
 class Operations(TorchDispatchMode):

@@ -50,10 +50,10 @@ def test_beta_zero_is_euler_on_the_ode_bit_for_bit():
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 100])
 def test_a_sample_does_not_depend_on_its_batch(batch_size: int):
-    draw = partial(sample, EXACT, geometric(12), Euler(1.0), shape=(1, 8, 8), seed=3)
-    whole = draw(n_samples=150)
-    assert_close(draw(n_samples=150, batch_size=batch_size), whole, rtol=1e-5, atol=1e-5)
-    part = draw(samples=range(99, 129), batch_size=batch_size)
+    run = partial(sample, EXACT, geometric(12), Euler(1.0), shape=(1, 8, 8), seed=3)
+    whole = run(n_samples=150)
+    assert_close(run(n_samples=150, batch_size=batch_size), whole, rtol=1e-5, atol=1e-5)
+    part = run(samples=range(99, 129), batch_size=batch_size)
     assert_close(part, whole[99:129], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(part, whole[98:128], atol=1e-2)
 
@@ -103,15 +103,15 @@ def test_batches_are_one_block_a_thread_unless_told():
 @pytest.mark.parametrize("sampler", [AlphaBeta(0.3, 0.2), Heun()], ids=lambda sampler: sampler.name)
 def test_trajectory_ends_in_the_samples(sampler: Sampler):
     sigmas = alpha_beta_schedule(0.3, 0.2)
-    draw = partial(sample, EXACT, sigmas, sampler, n_samples=5, shape=(1, 4, 4), batch_size=2)
-    levels = draw(trajectory=True)
-    assert levels.shape == (len(sigmas), 5, 1, 4, 4) and not levels.requires_grad
-    assert torch.equal(levels[-1], draw()) and levels[0].std().item() == pytest.approx(30, rel=0.3)
-    denoised = draw(trajectory=True, final_denoise=True)
-    assert denoised.shape == (len(sigmas) + 1, 5, 1, 4, 4) and torch.equal(denoised[:-1], levels)
-    expected = levels[-1] - sigmas[-1] * EXACT(levels[-1], torch.full((5,), sigmas[-1]))
+    run = partial(sample, EXACT, sigmas, sampler, n_samples=5, shape=(1, 4, 4), batch_size=2)
+    states = run(trajectory=True)
+    assert states.shape == (len(sigmas), 5, 1, 4, 4) and not states.requires_grad
+    assert torch.equal(states[-1], run()) and states[0].std().item() == pytest.approx(30, rel=0.3)
+    denoised = run(trajectory=True, final_denoise=True)
+    assert denoised.shape == (len(sigmas) + 1, 5, 1, 4, 4) and torch.equal(denoised[:-1], states)
+    expected = states[-1] - sigmas[-1] * EXACT(states[-1], torch.full((5,), sigmas[-1]))
     assert_close(denoised[-1], expected, rtol=1e-6, atol=1e-6)
-    assert torch.equal(denoised[-1], draw(final_denoise=True))
+    assert torch.equal(denoised[-1], run(final_denoise=True))
     with pytest.raises(ValueError, match=r"trajectory: kadkhodaie-simoncelli.* does not follow its schedule"):
         sample(EXACT, sigmas, KadkhodaieSimoncelli(), n_samples=1, shape=(1, 4, 4), trajectory=True)
 

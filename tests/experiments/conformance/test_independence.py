@@ -22,8 +22,10 @@ FEW = (25, 50, 100)
 ddim = partial(planted.ancestral, eta=0.0)
 
 
-def ddpm(d, n, z, generator=None, draw=None):
-    return planted.ancestral(d, n, z, draw=draw or partial(torch.randn, z.shape, generator=generator, dtype=z.dtype))
+def ddpm(d, n, z, generator=None, make_noise=None):
+    return planted.ancestral(
+        d, n, z, make_noise=make_noise or partial(torch.randn, z.shape, generator=generator, dtype=z.dtype)
+    )
 
 
 def own(seed: int) -> torch.Generator:
@@ -43,7 +45,7 @@ def scaled(d, n, z):
 def each_of_list(d, n, z, generator=None):
     if not isinstance(generator, list):
         return ddpm(d, n, z, generator)
-    return ddpm(d, n, z, draw=lambda: torch.cat([torch.randn(z[:1].shape, generator=one) for one in generator]))
+    return ddpm(d, n, z, make_noise=lambda: torch.cat([torch.randn(z[:1].shape, generator=one) for one in generator]))
 
 
 def wrong_from(call: int) -> Any:
@@ -57,8 +59,8 @@ FAULTS = {
                                     "batch of 3 and in one of 500"),
     "antithetic pairs": (antithetic, "depends on its batch", "batch of 3 and in one of 500"),
     "scaled to the data": (scaled, "depends on its batch", "batch of 3 and in one of 500"),
-    "one noise for all": (lambda d, n, z: ddpm(d, n, z, draw=lambda: torch.randn(1, 1, 1, 5)), "depends on its batch",
-                          "one noise for all samples"),
+    "one noise for all": (lambda d, n, z: ddpm(d, n, z, make_noise=lambda: torch.randn(1, 1, 1, 5)),
+                          "depends on its batch", "one noise for all samples"),
     "generator not handed on": (lambda d, n, z, generator=None: ddpm(d, n, z), "ignores its generator", "calls differ"),
     "the same noise in every call": (lambda d, n, z: ddpm(d, n, z, own(5)), "ignores its generator", "every call"),
     "the first generator of a list": (
@@ -73,7 +75,7 @@ FAULTS = {
                        "not reproducible", "call 2"),
     "wrong from call 16 on": (wrong_from(16), "not reproducible", "call 16 "),
     "wrong from call 45 on": (wrong_from(45), "not reproducible", "after all other calls"),
-    "one number for all pixels": (lambda d, n, z: ddpm(d, n, z, draw=lambda: torch.randn(len(z), 1, 1, 1)),
+    "one number for all pixels": (lambda d, n, z: ddpm(d, n, z, make_noise=lambda: torch.randn(len(z), 1, 1, 1)),
                                   "correlated pixels", "correlation of 0.9"),
     "a pixel copied from another": (lambda d, n, z: ddim(d, n, z[..., [0, 0, 2, 3, 4]]), "correlated pixels",
                                     "correlation of 0.9"),
@@ -91,8 +93,8 @@ def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monke
 
 def uniform(d, n, z, generator=None):
     """Noise of mean 0 and variance 1 that is not normal."""
-    draw = partial(torch.rand, z.shape, generator=generator, dtype=z.dtype)
-    return ddpm(d, n, z, draw=lambda: math.sqrt(12) * (draw() - 0.5))
+    between_0_and_1 = partial(torch.rand, z.shape, generator=generator, dtype=z.dtype)
+    return ddpm(d, n, z, make_noise=lambda: math.sqrt(12) * (between_0_and_1() - 0.5))
 
 
 RIGHT = {
