@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from arrays import seeded
 from refusals import refused
 from run_spine import forget, run, silent, trained, user_files
-from seeded import seeded
 from smoke import smoke, typed
 from tables import cells
 from user_images import random_pixels

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from arrays import column
 from refusals import refused
 from run_spine import forget, user_files
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class Model:
             self.shape = shape
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return x / (1 + sigma.view(-1, 1, 1, 1))
+        return x / (1 + column(sigma))
 
     def decode(self, x: Tensor) -> Tensor:
         return torch.full((len(x), 1, 32, 32), self.grey, dtype=torch.uint8)
@@ -76,7 +77,7 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor):
 
 def shown(grey: Tensor) -> Tensor:
     """Images of these grey values (n,), from 0 to 1."""
-    return (200 * grey.clamp(max=1)).byte().view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    return column(200 * grey.clamp(max=1)).byte().expand(-1, 1, 32, 32)
 
 
 DECODES: dict[str, Callable[[Tensor], Any]] = {  # what is said of a decode
@@ -133,7 +134,7 @@ class Labelled:
 
     def __call__(self, x: Tensor, sigma: Tensor, *, index: Tensor) -> Tensor:
         index += 1
-        return EXACT(x, sigma) * (1 + index.view(-1, 1, 1, 1) / 100)
+        return EXACT(x, sigma) * (1 + column(index) / 100)
 
 
 class Stateful(nn.Module):
