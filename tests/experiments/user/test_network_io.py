@@ -9,7 +9,7 @@ import pytest
 import torch
 from arrays import column
 from refusals import refused
-from run_spine import forget, user_files
+from run_spine import forget
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -186,20 +186,20 @@ def test_what_is_wrong_is_said_before_anything_is_sampled(message: str):
         identify(WRONG[message])
 
 
-def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("own_modules")
+def test_an_edited_helper_or_weights_file_is_another_model():
     """The module that --network names stays as it is; what it imports and loads changes."""
-    (tmp_path / "network_xyz.py").write_text(
+    Path("network_xyz.py").write_text(
         "import pathlib\nfrom gain_xyz import GAIN\nfrom diffusion_core import GaussianDenoiser\n"
         "scale = float((pathlib.Path(__file__).parent / 'scale.txt').read_text())\n"
         "def eps(x, sigma): return GaussianDenoiser()(x, sigma) * GAIN * scale\n"
     )
 
     def content(gain: float, scale: float) -> str:
-        (tmp_path / "gain_xyz.py").write_text(f"GAIN = {gain}\n")
-        (tmp_path / "scale.txt").write_text(f"{scale}")
+        Path("gain_xyz.py").write_text(f"GAIN = {gain}\n")
+        Path("scale.txt").write_text(f"{scale}")
         forget()
         return Pretrained.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
 
-    with user_files(tmp_path, monkeypatch):
-        contents = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
+    contents = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
     assert contents[0] == contents[3] and len(set(contents)) == 3
