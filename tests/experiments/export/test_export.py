@@ -20,6 +20,7 @@ from experiments.run.networks import Exact
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Schedule, Setting
 from experiments.run.tables import RunFiles, RunResults
+from experiments.user.json_io import read_json
 
 IMAGES = black(8)
 GOOD = "import torch\n\ndef sample(net, noise):\n    return torch.zeros(8, 1, 8, 8)\n"
