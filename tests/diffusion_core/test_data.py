@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arrays import column
 from refusals import refused
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 from user_images import black, random_pixels
@@ -41,7 +42,7 @@ def test_a_data_set_is_shown_in_one_line():
 
 def test_to_pixels_rounds_and_clips():
     images = replace(black(1), mean=100.0, std=100.0)
-    x = torch.tensor([-9.0, -0.996, 0.0, 1.0, 9.0]).view(-1, 1, 1, 1)
+    x = column(torch.tensor([-9.0, -0.996, 0.0, 1.0, 9.0]))
     assert images.to_pixels(x).flatten().tolist() == [0, 0, 100, 200, 255]
 
 

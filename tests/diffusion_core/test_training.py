@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arrays import column, normal
 from refusals import argument, refused
-from seeded import normal
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -42,7 +42,7 @@ QUIET = LogUniform(1e-6, 2e-6)
 
 def numbered(n: int) -> Tensor:
     """n constant images (n, 1, 8, 8) whose pixels are 0, 1, ..., n - 1."""
-    return torch.arange(float(n)).view(-1, 1, 1, 1).expand(n, 1, 8, 8).contiguous()
+    return column(torch.arange(float(n))).expand(n, 1, 8, 8).contiguous()
 
 
 def smooth(side: int = 32) -> Tensor:
@@ -223,7 +223,7 @@ def images(n: int = 20) -> Tensor:
 
 def batch(x0: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     eps = normal(*x0.shape, seed=1)
-    return x0 + sigma.view(-1, 1, 1, 1) * eps, eps
+    return x0 + column(sigma) * eps, eps
 
 
 def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images():

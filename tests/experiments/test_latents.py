@@ -8,8 +8,8 @@ import latent_pair
 import numpy as np
 import pytest
 import torch
+from arrays import seeded
 from PIL import Image
-from seeded import seeded
 from smoke import Ended, known_images, typed
 from user_images import random_pixels
 

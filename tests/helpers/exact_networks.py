@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from arrays import column
 from times import level_of
 from torch import Tensor
 
@@ -25,7 +26,7 @@ def exact(
     level = level_of(time)
 
     def net(z: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        sigma = level(t).to(z.dtype).view(-1, 1, 1, 1)
+        sigma = column(level(t).to(z.dtype))
         s = {"vp": (1 + sigma.square()).rsqrt(), "edm": 1 + 0 * sigma, "flow": 1 / (1 + sigma)}[process]
         noise = denoiser((z / s - shift) / scale, sigma.flatten() / abs(scale), *labels) * math.copysign(1, scale)
         clean = z / s - sigma * noise

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arrays import column, normal, seeded
 from exact_networks import exact
 from refusals import argument, refused
-from seeded import normal, seeded
 from tables import cells
 from times import level_of
 from torch import Tensor, nn
@@ -179,7 +179,7 @@ def test_a_network_that_returns_no_tensor_is_named(
 
 def by_label(z: Tensor, t: Tensor, labels: Tensor) -> Tensor:
     """Another mean for each label; label 5 is none."""
-    return z * 0.1 + (labels.view(-1, 1, 1, 1).double() / 5).to(z.dtype)
+    return z * 0.1 + (column(labels).double() / 5).to(z.dtype)
 
 
 def drawn(model: adapters.Adapter, samples: range = range(70), **options: int) -> Tensor:
@@ -294,7 +294,7 @@ def test_guidance_has_levels():
 
     def net(z: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         asked.append(len(z))
-        return z * (1 + labels.view(-1, 1, 1, 1))
+        return z * (1 + column(labels))
 
     guide = partial(adapters.edm, net, IMAGES, predicts="eps", labels=1, n_classes=2, null_label=2, guidance=3.0)
     everywhere, somewhere = guide(), guide(guidance_from=0.5, guidance_to=2.0)

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from arrays import normal, seeded
 from mixture import Mixture
 from refusals import refused
-from seeded import normal, seeded
 from torch import Tensor
 from torch.testing import assert_close
 

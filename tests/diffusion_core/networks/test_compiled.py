@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from arrays import seeded
 from refusals import refused
-from seeded import seeded
 from torch import Tensor
 
 from diffusion_core.networks import build

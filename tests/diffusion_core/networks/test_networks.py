@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 import torch
+from arrays import normal
 from random_weights import filled
 from refusals import refused
-from seeded import normal
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode

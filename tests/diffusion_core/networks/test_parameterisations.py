@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from arrays import column, normal
 from random_weights import filled
-from seeded import normal
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -26,10 +26,6 @@ AMPLIFIED: dict[str, Callable[[float], float]] = {  # the error of eps over that
     "x0": lambda sigma: 1 / sigma,
 }
 AMPLIFIED["mixture-input"] = AMPLIFIED["preconditioned"]
-
-
-def column(sigma: Tensor) -> Tensor:
-    return sigma.view(-1, 1, 1, 1)
 
 
 def noisy(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -65,7 +61,7 @@ def test_preconditioning_does_not_cancel(sigma: float):
     x = normal(3, 1, 32, 32, seed=1) * (1 + sigma**2) ** 0.5
 
     def trunk(inputs: Tensor, condition: Tensor) -> Tensor:
-        return torch.tanh(inputs) * (2 + condition.view(-1, 1, 1, 1))
+        return torch.tanh(inputs) * (2 + column(condition))
 
     wide, level = x.double(), torch.tensor(sigma, dtype=torch.float64)
     out = torch.tanh(wide / (1 + level**2).sqrt()) * (2 + level.log() / 4)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from arrays import seeded
 from numpy.testing import assert_allclose
 from refusals import argument, refused
 from scipy import integrate, stats
 from scipy.special import expit
-from seeded import seeded
 from tables import cells
 from torch.testing import assert_close
 

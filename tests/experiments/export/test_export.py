@@ -55,15 +55,15 @@ ROW = {"kind": "confirm", "metric": "mmd", "verdict": "better", "budget": 6, "a"
        "no_verdict": None}  # fmt: skip
 
 
-def write(folder: Path, rows: list[dict[str, Any]], runs: list[Run], libraries: list[str] | None = None) -> str:
+def write(rows: list[dict[str, Any]], runs: list[Run], libraries: list[str] | None = None) -> str:
     """What the terminal says when the settings of these rows of contrasts.csv are written."""
     said = list[str]()
     files = {run: RunFiles(None, None, None) for run in runs}  # type: ignore[arg-type]
-    made = RunResults("tune", runs, files, {}, Cache(folder / "store"), {})
+    made = RunResults("tune", runs, files, {}, Cache(Path("store")), {})
     rows_of_run = {0: {"mmd": 0.1, "fd": 1.0}}
     sides = {run.setting.label: Side(run.setting.label, "confirm", 6, 1, rows_of_run, {}) for run in runs}
     vars(made)["sides"] = {("confirm", 6): sides}
-    export.write_settings(folder, made, rows, said.append, libraries)
+    export.write_settings(Path(), made, rows, said.append, libraries)
     return "\n".join(said)
 
 
@@ -71,7 +71,7 @@ Written = Callable[..., tuple[dict[str, Any], str]]
 
 
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+def written(here: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     """The entry of settings.json for a model, and what the terminal says."""
 
     def entry(
@@ -83,33 +83,33 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         monkeypatch.setattr(Brought, "model", model)
         if code is not None:
             monkeypatch.setitem(export.EXPORTS, "torch", lambda target: code)
-        printed = write(tmp_path, [ROW, nothing] if more else [ROW], [RUN], libraries)
-        (setting,) = read_json(tmp_path / "settings.json")["settings"]
+        printed = write([ROW, nothing] if more else [ROW], [RUN], libraries)
+        (setting,) = read_json(Path("settings.json"))["settings"]
         return setting, printed
 
     return entry
 
 
-def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp_path: Path):
+def test_only_the_libraries_that_are_asked_for_are_written(written: Written):
     entry, printed = written(libraries=["diffusers"])
     assert entry["exports"] == {} and "no code for diffusers, a: diffusers' schedulers" in printed
     entry, _ = written(adapters.vp(net, IMAGES), libraries=["diffusers"])
     assert entry["exports"].keys() == {*entry["not_compared"]} == {"diffusers"}
-    assert [path.name for path in (tmp_path / "export").iterdir()] == ["6-evaluations-diffusers.py"]
+    assert [path.name for path in Path("export").iterdir()] == ["6-evaluations-diffusers.py"]
 
 
-def test_without_a_recommended_setting_the_default_is_written(written: Written, tmp_path: Path):
+def test_without_a_recommended_setting_the_default_is_written(written: Written):
     written()
-    write(tmp_path, [ROW | {"recommended": False, "verdict": "worse"}], [DEFAULT, RUN])
-    (entry,) = read_json(tmp_path / "settings.json")["settings"]
+    write([ROW | {"recommended": False, "verdict": "worse"}], [DEFAULT, RUN])
+    (entry,) = read_json(Path("settings.json"))["settings"]
     assert entry["setting"] == "b" and (entry["mmd"], entry["fd"], entry["n_networks"]) == (0.1, 1.0, 1)
 
 
-def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path):
+def test_a_budget_without_a_setting_is_said(written: Written):
     rows = [ROW | {"recommended": False, "no_verdict": "no images"} for _ in range(2)]
-    assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
-    assert write(tmp_path, [], []) == "no settings.json and no code: nothing was confirmed"
-    assert not (tmp_path / "settings.json").exists()
+    assert write(rows, []) == "no settings.json and no code: no images"
+    assert write([], []) == "no settings.json and no code: nothing was confirmed"
+    assert not Path("settings.json").exists()
     entry, printed = written(more=4)
     assert "no setting for 4 evaluations in settings.json: no images" in printed
     assert entry["precision"] == RUN.machine.precision and entry["sigmas"] == list(RUN.sigmas)
@@ -123,20 +123,20 @@ def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path):
         ("def sample(net, noise): return 1 / 0\n", "the code fails here: ZeroDivisionError: division by zero"),
     ],
 )
-def test_code_that_differs_or_fails_is_left_out_and_said(code: str, why: str, written: Written, tmp_path: Path):
+def test_code_that_differs_or_fails_is_left_out_and_said(code: str, why: str, written: Written):
     entry, printed = written(code=code)
     assert entry["no_exports"]["torch"].startswith(why) and f"no code for torch, a: {why}" in printed
-    assert entry["difference"] is None and not entry["exports"] and not (tmp_path / "export").exists()
+    assert entry["difference"] is None and not entry["exports"] and not Path("export").exists()
 
 
-def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, tmp_path: Path):
+def test_code_for_a_random_network_is_marked_as_not_compared(written: Written):
     model = adapters.edm(lambda z, time: z + torch.randn_like(z), IMAGES)
     model.random = True  # type: ignore[assignment]
     entry, printed = written(model)
     reason = "the network is random (random = True)"
     assert entry["not_compared"]["torch"] == reason and entry["difference"] is None
     assert f"code for torch is not compared with the measured sampler: {reason}" in printed
-    code = (tmp_path / entry["exports"]["torch"]).read_text()
+    code = Path(entry["exports"]["torch"]).read_text()
     assert code.splitlines()[1] == f"# Not compared with the sampler that was measured: {reason}."
 
 

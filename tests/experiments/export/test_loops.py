@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from seeded import normal
+from arrays import column, normal
 from torch import Tensor
 from torch.testing import assert_close
 from user_images import black
@@ -89,8 +89,8 @@ IMAGES = black(SIDE)
 
 def net(z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
     """Some smooth function: nothing here depends on what is learned."""
-    out = torch.tanh(z) + torch.cos(0.01 * time.float()).view(-1, 1, 1, 1)
-    return out + 0.1 * labels[0].view(-1, 1, 1, 1) if labels else out
+    out = torch.tanh(z) + column(torch.cos(0.01 * time.float()))
+    return out + 0.1 * column(labels[0]) if labels else out
 
 
 def in_place(z: Tensor, time: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def in_place(z: Tensor, time: Tensor) -> Tensor:
 
 
 def indexed(x: Tensor, sigma: Tensor, index: Tensor) -> Tensor:
-    return torch.tanh(x) + 0.1 * (index % 4).view(-1, 1, 1, 1)
+    return torch.tanh(x) + 0.1 * column(index % 4)
 
 
 indexed.takes_index = True  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ class Format(torch.nn.Module):
     def forward(self, z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
         assert z.dtype == self.one.dtype
         assert time.dtype == (torch.float64 if z.dtype == torch.float64 else torch.float32)
-        return (z > 0).to(z.dtype) - 0.5 + (0.1 * labels[0].view(-1, 1, 1, 1).to(z.dtype) if labels else 0)
+        return (z > 0).to(z.dtype) - 0.5 + (0.1 * column(labels[0]).to(z.dtype) if labels else 0)
 
 
 vp, edm, flow = (partial(make, data=IMAGES) for make in (adapters.vp, adapters.edm, adapters.flow))

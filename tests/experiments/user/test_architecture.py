@@ -2,15 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from arrays import seeded
 from refusals import refused
-from run_spine import forget, run, silent, trained, user_files
-from seeded import seeded
+from run_spine import forget, run, silent, trained
 from smoke import smoke, typed
 from tables import cells
 from user_images import random_pixels
@@ -44,22 +43,16 @@ def net(i, o):
 END = "return self.enter(x) + self"
 SOURCE = "build:net_xyz:net"
 SHAPE = (3, 16, 16)
+pytestmark = pytest.mark.usefixtures("own_modules")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    with user_files(tmp_path, monkeypatch) as folder:
-        yield folder
-
-
-def write(folder: Path, *texts: str) -> str:
+def write(*texts: str) -> str:
     """The name of the net in which texts are replaced: each by the one after it."""
     code = NET
     for old, new in zip(texts[::2], texts[1::2], strict=True):
         assert old in code
         code = code.replace(old, new)
-    (folder / "net_xyz.py").write_text(code)
+    Path("net_xyz.py").write_text(code)
     forget()
     return SOURCE
 
@@ -90,23 +83,23 @@ REFUSED = {  # a text of NET -> another one -> what the error says
 
 
 @cells(REFUSED)
-def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(row: str, cell: str, folder: Path):
-    np.savez(folder / "images.npz", images=random_pixels(400, 16, 16, 3))
-    ended = smoke(folder, "beta", "--network", write(folder, row, cell), "--data", "npz16:images.npz", status=2)
+def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(row: str, cell: str):
+    np.savez("images.npz", images=random_pixels(400, 16, 16, 3))
+    ended = smoke(Path(), "beta", "--network", write(row, cell), "--data", "npz16:images.npz", status=2)
     assert ended.refused(REFUSED[row][cell]), ended
-    assert not (folder / "store").exists()
+    assert not Path("store").exists()
 
 
-def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path):
-    assert check_architecture(write(folder), SHAPE, "mixture-input", "cpu") == []
+def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named():
+    assert check_architecture(write(), SHAPE, "mixture-input", "cpu") == []
     gate = ("(1, o)", "(1, o); self.gate = nn.Parameter(torch.zeros(1))")  # as many begin: nothing passes it
-    gated = write(folder, *gate, "return self", "return self.gate * (self", "None]\n", "None])\n")
+    gated = write(*gate, "return self", "return self.gate * (self", "None]\n", "None])\n")
     assert check_architecture(gated, SHAPE, "preconditioned", "cpu") == []
     extra = "(1, o); self.spare, self.key = nn.Linear(2, 2), nn.Parameter(torch.ones(3))"
-    (warning,) = check_architecture(write(folder, "(1, o)", extra), SHAPE, "preconditioned", "cpu")
+    (warning,) = check_architecture(write("(1, o)", extra), SHAPE, "preconditioned", "cpu")
     assert warning == f"network={SOURCE!r}: no gradient reaches key, spare.weight, spare.bias; they stay as they start"
     random = torch.get_rng_state()
-    check_architecture(write(folder), SHAPE, "preconditioned", "cpu")
+    check_architecture(write(), SHAPE, "preconditioned", "cpu")
     assert torch.equal(random, torch.get_rng_state())
 
 
@@ -119,36 +112,36 @@ def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path
         ("self.requires_grad_(False); c = c + 0 * x.mean().requires_grad_()", "training changed none of"),
     ],
 )
-def test_a_trained_network_is_asked_again(new: str, message: str, folder: Path):
-    network = trained(network=write(folder, END, f"{new}\n        {END}"))
+def test_a_trained_network_is_asked_again(new: str, message: str):
+    network = trained(network=write(END, f"{new}\n        {END}"))
     with refused(message):
-        stages.sample(run(network=network, n_steps=64), Cache(folder), silent)
+        stages.sample(run(network=network, n_steps=64), Cache(Path("store")), silent)
 
 
-def test_it_is_known_by_its_text_and_the_shapes_of_its_state(folder: Path):
+def test_it_is_known_by_its_text_and_the_shapes_of_its_state():
     """Shapes change without the text where a function reads a file."""
     reads = "import os\nsize = os.stat('size').st_size\ndef net(i, o): return nn.Conv2d(i, o, size)\n"
     texts = {"plain": ("", ""), "again": ("", ""), "edited": ("super", "# edited\n        super")}
-    networks = {name: Trained(network=write(folder, *text)) for name, text in texts.items()}
+    networks = {name: Trained(network=write(*text)) for name, text in texts.items()}
     for size in "35":
-        (folder / "size").write_text(int(size) * "x")
-        networks[size] = Trained(network=write(folder, "def net(i, o):\n    return Net(i, o)\n", reads))
+        Path("size").write_text(int(size) * "x")
+        networks[size] = Trained(network=write("def net(i, o):\n    return Net(i, o)\n", reads))
     for known_by in (lambda n: n.architecture, identity, lambda n: BenchmarkKey.of(n, Machine())):  # which times it
         ids = {name: known_by(network) for name, network in networks.items()}
         assert ids.pop("again") == ids["plain"] and len({*ids.values()}) == len(ids) == 4
 
 
-def test_weights_are_not_loaded_into_edited_code(folder: Path):
-    planned = Trained(network=write(folder))
+def test_weights_are_not_loaded_into_edited_code():
+    planned = Trained(network=write())
     assert planned.n_parameters == 3 * 3 + 1 + 2
-    write(folder, "super", "# edited\n        super")
+    write("super", "# edited\n        super")
     with refused("its code or its shapes are not those that were planned or trained"):
         planned.untrained()
 
 
 @pytest.mark.parametrize("text, recipe", [("net(i, o)", "mixture-input"), ("net(i, o=0)", "preconditioned")])
-def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, folder: Path):
-    study = Study(network=write(folder, "def net(i, o):\n", f"def {text}:\n    o = o or i\n"))
+def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str):
+    study = Study(network=write("def net(i, o):\n", f"def {text}:\n    o = o or i\n"))
     study.check()
     network = make_network(study, "mnist5k", Machine())
     assert isinstance(network, Trained) and network.parameterisation == recipe
@@ -158,9 +151,9 @@ def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, 
             build_network(SOURCE, (1, 32, 32), "mixture-input", network.architecture)
 
 
-def test_points_are_vectors(folder: Path):
-    np.save(folder / "points.npy", np.random.default_rng(0).normal(size=(500, 2)))
-    write(folder, f"{END}.embed(c[:, None])[:, :, None, None]", "return x * self.embed(c[:, None])")
+def test_points_are_vectors():
+    np.save("points.npy", np.random.default_rng(0).normal(size=(500, 2)))
+    write(f"{END}.embed(c[:, None])[:, :, None, None]", "return x * self.embed(c[:, None])")
     network = make_network(Study(network=SOURCE, data="points:points.npy"), "points:points.npy", Machine())
     assert network.shape == (2,) and isinstance(network, Trained)
     assert network.untrained()(torch.randn(5, 2), torch.ones(5)).shape == (5, 2)
@@ -181,7 +174,7 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
 
 @pytest.mark.slow(60)
 @pytest.mark.parametrize("study, source", [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")])
-def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path):
+def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str):
     plain = study == "run"
     if not plain:
         pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
@@ -189,13 +182,13 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     (code,) = re.findall(r"```python\n(# my_unet\.py.*?)```", documentation, re.DOTALL)
     fewer = code.replace("(32, 64, 64, 64), norm_num_groups=8", "(8, 8, 8, 8), norm_num_groups=4")
     assert fewer != code
-    (folder / "unet_xyz.py").write_text(fewer)
-    np.savez(folder / "images.npz", images=random_pixels(400, 4, 4, 3).repeat(16, axis=1).repeat(16, axis=2))
-    (folder / "pixels_xyz.py").write_text("def few(pixels):\n    return pixels[:, :, ::16, ::16].flatten(1).float()\n")
+    Path("unet_xyz.py").write_text(fewer)
+    np.savez("images.npz", images=random_pixels(400, 4, 4, 3).repeat(16, axis=1).repeat(16, axis=2))
+    Path("pixels_xyz.py").write_text("def few(pixels):\n    return pixels[:, :, ::16, ::16].flatten(1).float()\n")
     few = "--n-samples 40 --train-images 64 --seeds 1 --features python:pixels_xyz:few".split()
     if not plain:  # that one is timed
         few += ["--precision", "fp32", "--explore-samples", "40"]
-    done = smoke(folder, study, "--network", f"build:{source}", "--data", "npz64:images.npz", *few)
+    done = smoke(Path(), study, "--network", f"build:{source}", "--data", "npz64:images.npz", *few)
     table, info = done.rows(), json.loads((done.out / "run.json").read_text())
     assert set(table["status"]) <= {"ok", "infeasible"} and set(table["network"].dropna()) == {f"build:{source}"}
     assert info["parameters"][f"build:{source}"] > 1_000

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from arrays import normal
 from exact_networks import Network, exact
 from mixture import Mixture
 from refusals import refused
-from seeded import normal
 from tables import cells
 from torch import Tensor
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 import warm
+from arrays import normal
 from refusals import refused
-from seeded import normal
 from tables import cells
 from torch import Tensor
 from torch.testing import assert_close

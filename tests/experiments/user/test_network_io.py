@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from arrays import column
 from refusals import refused
-from run_spine import forget, user_files
+from run_spine import forget
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -33,7 +34,7 @@ class Model:
             self.shape = shape
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return x / (1 + sigma.view(-1, 1, 1, 1))
+        return x / (1 + column(sigma))
 
     def decode(self, x: Tensor) -> Tensor:
         return torch.full((len(x), 1, 32, 32), self.grey, dtype=torch.uint8)
@@ -76,7 +77,7 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor):
 
 def shown(grey: Tensor) -> Tensor:
     """Images of these grey values (n,), from 0 to 1."""
-    return (200 * grey.clamp(max=1)).byte().view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    return column(200 * grey.clamp(max=1)).byte().expand(-1, 1, 32, 32)
 
 
 DECODES: dict[str, Callable[[Tensor], Any]] = {  # what is said of a decode
@@ -133,7 +134,7 @@ class Labelled:
 
     def __call__(self, x: Tensor, sigma: Tensor, *, index: Tensor) -> Tensor:
         index += 1
-        return EXACT(x, sigma) * (1 + index.view(-1, 1, 1, 1) / 100)
+        return EXACT(x, sigma) * (1 + column(index) / 100)
 
 
 class Stateful(nn.Module):
@@ -185,20 +186,20 @@ def test_what_is_wrong_is_said_before_anything_is_sampled(message: str):
         identify(WRONG[message])
 
 
-def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("own_modules")
+def test_an_edited_helper_or_weights_file_is_another_model():
     """The module that --network names stays as it is; what it imports and loads changes."""
-    (tmp_path / "network_xyz.py").write_text(
+    Path("network_xyz.py").write_text(
         "import pathlib\nfrom gain_xyz import GAIN\nfrom diffusion_core import GaussianDenoiser\n"
         "scale = float((pathlib.Path(__file__).parent / 'scale.txt').read_text())\n"
         "def eps(x, sigma): return GaussianDenoiser()(x, sigma) * GAIN * scale\n"
     )
 
     def content(gain: float, scale: float) -> str:
-        (tmp_path / "gain_xyz.py").write_text(f"GAIN = {gain}\n")
-        (tmp_path / "scale.txt").write_text(f"{scale}")
+        Path("gain_xyz.py").write_text(f"GAIN = {gain}\n")
+        Path("scale.txt").write_text(f"{scale}")
         forget()
         return Pretrained.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
 
-    with user_files(tmp_path, monkeypatch):
-        contents = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
+    contents = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
     assert contents[0] == contents[3] and len(set(contents)) == 3

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from seeded import seeded
+from arrays import seeded
 
 from diffusion_core import load
 from diffusion_core.data.dataset import Images, Values

@@ -1,13 +1,13 @@
 """Names of noise distributions, schedules and samplers: what can be typed, read back, and what is refused."""
 
 import inspect
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from refusals import refused
+from run_spine import forget
 from tables import cells
 
 from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
@@ -18,7 +18,6 @@ from experiments.noise_levels import NoiseLevels
 from experiments.run.identity import identity
 from experiments.run.setting import Schedule, Setting, read_schedule
 from experiments.schedules import Schedules
-from experiments.user.imports import TEXTS
 from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 
 
@@ -77,54 +76,51 @@ number = 3
 """
 
 
-def write_own(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = OWN):
-    """The module `own_samplers`, which is imported anew."""
-    (folder / "own_samplers.py").write_text(text)
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "own_samplers", raising=False)
-    monkeypatch.delitem(TEXTS, "own_samplers", raising=False)
+def write_own(text: str = OWN):
+    """The module `own_xyz`, which is imported anew."""
+    Path("own_xyz.py").write_text(text)
+    forget()
 
 
-def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_own(tmp_path, monkeypatch)
-    typed = [parse_sampler(f"own_samplers:Mine{options}") for options in ("", "(1)", "(eta=0.5)")]
+@pytest.mark.usefixtures("own_modules")
+def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text():
+    write_own()
+    typed = [parse_sampler(f"own_xyz:Mine{options}") for options in ("", "(1)", "(eta=0.5)")]
     assert [sampler.name for sampler in typed] == ["mine(eta=1)"] * 2 + ["mine(eta=0.5)"]
     first = [identity(Setting("one", Schedule(), sampler)) for sampler in typed]
     assert first[0] == first[1] != first[2]
-    write_own(tmp_path, monkeypatch, f"{OWN}# edited")
-    assert identity(Setting("one", Schedule(), parse_sampler("own_samplers:Mine"))) != first[0]
+    write_own(f"{OWN}# edited")
+    assert identity(Setting("one", Schedule(), parse_sampler("own_xyz:Mine"))) != first[0]
 
 
-def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    write_own(tmp_path, monkeypatch)
-    levels, to_zero = read_schedule("own_samplers:Levels(3, sigma_max=8, end=0)", 2, 1.0)
+@pytest.mark.usefixtures("own_modules")
+def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours():
+    write_own()
+    levels, to_zero = read_schedule("own_xyz:Levels(3, sigma_max=8, end=0)", 2, 1.0)
     assert to_zero and levels.name == "Levels(power=3)" and levels.sigmas() == (8.0, 1.0, 8 / 27)
-    assert parse_noise("own_samplers:Noise(p_std=2)", 1.0).name == "noise(-0.507, 2)"
-    for study in (Schedules(schedules=("own_samplers:Levels",)), NoiseLevels(train_noise=("own_samplers:Noise",))):
+    assert parse_noise("own_xyz:Noise(p_std=2)", 1.0).name == "noise(-0.507, 2)"
+    for study in (Schedules(schedules=("own_xyz:Levels",)), NoiseLevels(train_noise=("own_xyz:Noise",))):
         assert study.provenance["formulas"]
-    ids = identity(levels), identity(parse_noise("own_samplers:Noise", 1.0))
-    write_own(tmp_path, monkeypatch, f"{OWN}# edited")
-    edited = read_schedule("own_samplers:Levels(3, sigma_max=8)", 2, 1.0)[0], parse_noise("own_samplers:Noise", 1.0)
+    ids = identity(levels), identity(parse_noise("own_xyz:Noise", 1.0))
+    write_own(f"{OWN}# edited")
+    edited = read_schedule("own_xyz:Levels(3, sigma_max=8)", 2, 1.0)[0], parse_noise("own_xyz:Noise", 1.0)
     assert not {*ids} & {*map(identity, edited)}
 
 
+@pytest.mark.usefixtures("own_modules")
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("own_samplers:Mine(b=1)", "the parameters of own_samplers:Mine are eta"),
-        ("own_samplers:Bare", "sampler='own_samplers:Bare': it must be a subclass of Sampler; write it at the top"),
-        ("own_samplers:dataclass", "it must be a subclass of Sampler"),
-        ("own_samplers:number", "number is a int, but it must be"),
-        ("own_samplers:Raises(0.5)", r"sampler='own_samplers:Raises\(0.5\)': KeyError: 'eta'"),
-        ("own_samplers:Absent", "own_samplers:Absent: own_samplers defines no 'Absent'"),
+        ("own_xyz:Mine(b=1)", "the parameters of own_xyz:Mine are eta"),
+        ("own_xyz:Bare", "sampler='own_xyz:Bare': it must be a subclass of Sampler; write it at the top"),
+        ("own_xyz:dataclass", "it must be a subclass of Sampler"),
+        ("own_xyz:number", "number is a int, but it must be"),
+        ("own_xyz:Raises(0.5)", r"sampler='own_xyz:Raises\(0.5\)': KeyError: 'eta'"),
+        ("own_xyz:Absent", "own_xyz:Absent: own_xyz defines no 'Absent'"),
     ],
 )
-def test_what_is_no_class_of_samplers_says_why(
-    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    write_own(tmp_path, monkeypatch)
+def test_what_is_no_class_of_samplers_says_why(text: str, message: str):
+    write_own()
     with refused(message):
         parse_sampler(text)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from arrays import normal
 from refusals import refused
-from seeded import normal
 from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, load

@@ -1,4 +1,4 @@
-"""Random numbers that are the same in each run."""
+"""Tensors of tests: random numbers that are the same in each run, and a number for each image."""
 
 import torch
 from torch import Tensor
@@ -11,3 +11,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 def normal(*shape: int, seed: int = 0) -> Tensor:
     """Unit normal numbers of this shape."""
     return torch.randn(shape, generator=seeded(seed))
+
+
+def column(numbers: Tensor) -> Tensor:
+    """Numbers (n,) in a shape (n, 1, 1, 1) that multiplies images."""
+    return numbers.view(-1, 1, 1, 1)
