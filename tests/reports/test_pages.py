@@ -71,9 +71,9 @@ def test_the_first_screen_of_tune_is_that_of_schedules(chosen: Make, name: str):
 
 
 def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make):
-    curves = [{"section": "confirm", "budget": budget, "curve": f"{kind} fresh noise", "metric": "mmd", "value": value,
-               "low": 0.009, "high": 0.011, "setting": f"{kind} {budget}"}
-              for budget, value in ((8, 0.01), (16, 0.011), (66, 0.0105)) for kind in ("with", "without")]  # fmt: skip
+    curves = [{"section": "confirm", "budget": budget, "curve": f"{role} fresh noise", "metric": "mmd", "value": value,
+               "low": 0.009, "high": 0.011, "setting": f"{role} {budget}"}
+              for budget, value in ((8, 0.01), (16, 0.011), (66, 0.0105)) for role in ("with", "without")]  # fmt: skip
     recall = {"section": "primary", "metric": "recall", "value": 0.013, "low": -0.004, "high": 0.03}
     best = [(8, -0.7, "no difference detected"), (16, 7.6, "worse"), (66, -6.4, "better")]
     directory = beta(best=best, quality=[*curves, recall])
@@ -257,14 +257,14 @@ def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside
 
 @pytest.fixture
 def samplers(folder: Make) -> Callable[..., Page]:
-    """A result of check-sampler: kind, limit, and ratio with 28 steps (0.9 without one) of each sampler."""
+    """A result of check-sampler: outcome, limit, and ratio with 28 steps (0.9 without one) of each sampler."""
 
     def read(**known: tuple[Any, ...]) -> Page:
         verdicts = [
-            {"sampler": name, "group": "Samplers of this package", "kind": kind, "how": "impulses", "seconds": 2.0,
-             "sentence": f"{kind}: it tends to {limit}; more.", "limit_ratio": limit, "limit_mean_error": 0.0,
+            {"sampler": name, "group": "Samplers of this package", "kind": outcome, "how": "impulses", "seconds": 2.0,
+             "sentence": f"{outcome}: it tends to {limit}; more.", "limit_ratio": limit, "limit_mean_error": 0.0,
              "left_over": 0.02, "order": 1.0, "declared": 1, "on_purpose": name.startswith("meant")}
-            for name, (kind, limit, *_) in known.items()
+            for name, (outcome, limit, *_) in known.items()
         ]  # fmt: skip
         budgets = [
             {"sampler": name, "n_steps": n, "data_std": std, "ratio": [*row, 1 - 2.8 / n if std == 1 else 1.0][2]}

@@ -168,7 +168,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str):
 def test_the_first_screen_of_the_samplers_equals_the_tables():
     verdicts = table("samplers", "verdicts")
     screen = first_screen("samplers")
-    right, unknown = (verdicts["kind"] == kind for kind in ("right", "not decided"))
+    right, unknown = (verdicts["kind"] == outcome for outcome in ("right", "not decided"))
     meant = verdicts["on_purpose"] & ~right
     faults = verdicts.loc[~(right | unknown | meant), "kind"].value_counts()
     few = table("samplers", "budgets").query("n_steps == 28 and data_std > 0.1")
@@ -178,8 +178,8 @@ def test_the_first_screen_of_the_samplers_equals_the_tables():
         f"**{faults.sum()} of {len(verdicts)} samplers have a fault; {meant.sum()} more are meant not to tend to "
         f"the data; {right.sum()} tend to it; {unknown.sum()} is not decided.**",
         f"| **{faults.sum()} of {len(verdicts)}**<br>", f"**{rounded(median, 0)} %**<br>median error",
-        *(f"{count} {kind}" for kind, count in faults.items()),
-        *(f"{capital(kind)} ({count}): " for kind, count in faults.items()),
+        *(f"{count} {outcome}" for outcome, count in faults.items()),
+        *(f"{capital(outcome)} ({count}): " for outcome, count in faults.items()),
         f"with a fault in the noise levels ({(right & verdicts['level_faults'].notna()).sum()}): ",
     ]  # fmt: skip
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
@@ -188,7 +188,7 @@ def test_the_first_screen_of_the_samplers_equals_the_tables():
 def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say():
     pipelines = table("guidance", "policies").query("group == 'Pipelines of diffusers'")
     checks = table("guidance", "policy_checks").query("check == 'embedded' and verdict == 'right'")
-    right, unknown = (pipelines["kind"].eq(kind) for kind in ("right", "not decided"))
+    right, unknown = (pipelines["kind"].eq(outcome) for outcome in ("right", "not decided"))
     passing = right & pipelines["sampler"].isin(checks["sampler"])
     counts = f"{(right & ~passing).sum()} of {len(pipelines)} follow", f"{passing.sum()} pass w on to the network"
     counts += (f"{(~right & ~unknown).sum()} do otherwise", f"{unknown.sum()} is not decided")
