@@ -52,7 +52,6 @@ def printing(text: str) -> Callable[[], int]:
         (failing(SystemExit(2)), 2, ""),
         (failing(SystemExit("because")), 1, ""),
     ],
-    ids=["none", "value", "lines", "base", "interrupt", "no reader", "full disk", "exit", "exit with a text"],
 )
 def test_an_error_is_a_line_and_a_status(
     run: Callable[[], int], status: int, line: str, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,5 @@
 """`robustness`: the right word for planted results, and none for results that differ in nothing."""
 
-import json
 import math
 import re
 import shutil
@@ -15,23 +14,20 @@ from smoke import typed
 from experiments import robustness
 from experiments.distances.intervals import estimate_mean
 from experiments.robustness import Answer, tabulate
+from experiments.user.json_io import read_json
 from reports.index import write_index
-from reports.schema import CONFIRM, DEPENDS, HOLDS, PRIMARY, TURNS, UNDECIDED
+from reports.schema import DEPENDS, HOLDS, PRIMARY, TURNS, UNDECIDED
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 FIXED = dict(zip(robustness.FACTORS, ("d", "f", "small", "fast", "9", "0.03", "the list"), strict=True))
 
 
-def answer(
-    name: str, effects: Any, first_seed: int = 1, kind: str = PRIMARY, before: Any = 20.0, **fixed: str
-) -> Answer:
+def answer(name: str, effects: Any, first_seed: int = 1, before: Any = 20.0, **fixed: str) -> Answer:
     """A result in which a - b is `effects`, one per network."""
     d = np.asarray(effects, float)
     scores = {str(first_seed + at): (before + x, before) for at, x in enumerate(d)}
-    row = {"kind": PRIMARY, "budget": math.nan, "a": "a", "b": "b", "n_networks": len(d), "verdict": ""} | vars(
-        estimate_mean(d, "")
-    )
-    return Answer(name, "q", FIXED | fixed, pd.Series(row), scores)
+    row = {"kind": PRIMARY, "budget": math.nan, "a": "a", "b": "b", "n_networks": len(d), "verdict": ""}
+    return Answer(name, "q", FIXED | fixed, pd.Series(row | vars(estimate_mean(d, ""))), scores)
 
 
 def words(*answers: Answer) -> tuple[list[tuple[str, str, str]], list[str]]:
@@ -45,22 +41,19 @@ NOISE = np.array([-0.6, 0.3, -0.1, 0.5, -0.1])
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("shared", [True, False])
-def test_planted_results_get_the_right_word(seed: int, shared: bool):
+@pytest.mark.parametrize("first_seed", [1, 101], ids=["same networks", "others"])
+@pytest.mark.parametrize("mean, noise, factor, word, size", [
+    (8, NOISE, "data", TURNS, DEPENDS), (-30, NOISE, "last level", HOLDS, DEPENDS),
+    (-8, NOISE[::-1] / 2, "features", HOLDS, ""), (0, np.array([9, -16, 2, -18, 8]), "recipe", UNDECIDED, ""),
+])  # fmt: skip
+def test_planted_results_get_the_right_word(
+    seed: int, first_seed: int, mean: float, noise: Any, factor: str, word: str, size: str
+):
+    """Of a result of -8 and another, whose networks are the same or others."""
     rng = np.random.default_rng(seed)
-    other = 1 if shared else 101
-
-    def drawn(mean: float) -> Any:
-        return mean + rng.permutation(NOISE) * rng.uniform(0.8, 1.2)
-
-    turns = [answer("x", drawn(-8)), answer("y", drawn(8), other, data="e")]
-    sized = [answer("x", drawn(-8)), answer("y", drawn(-30), other, **{"last level": "1"})]
-    holds = [answer("x", drawn(-8)), answer("y", -8 + NOISE[::-1] / 2, other, features="g")]
-    neither = [answer("x", drawn(-8)), answer("y", [9, -16, 2, -18, 8], other, recipe="plain")]
-    assert words(*turns)[0] == [("data", TURNS, DEPENDS)]
-    assert words(*sized)[0] == [("last level", HOLDS, DEPENDS)]
-    assert words(*holds)[0] == [("features", HOLDS, "")]
-    assert words(*neither)[0] == [("recipe", UNDECIDED, "")]
+    usual, other = (each * rng.uniform(0.8, 1.2) for each in (rng.permutation(NOISE), noise))
+    results = [answer("x", usual - 8), answer("y", mean + other, first_seed, **{factor: "another"})]
+    assert words(*results)[0] == [(factor, word, size)]
 
 
 def test_two_choices_at_once_have_no_line_and_results_of_one_cluster_are_named():
@@ -106,15 +99,14 @@ def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path):
     rows = pd.read_csv(tmp_path / "out" / "holds.csv")
     for _, row in rows.iterrows():
         contrasts = pd.read_csv(next((PUBLISHED / row["result"]).glob("contrasts.csv*")))
-        budget = row["question"].split("within ")[-1].split()[0]
-        of_kind = contrasts[contrasts["kind"].eq(CONFIRM if "best" in row["question"] else PRIMARY)]
+        asked = "kind == 'primary'"
         if "best" in row["question"]:
-            of_kind = of_kind[of_kind["budget"] == float(budget)]
-        of_kind = of_kind[of_kind["metric"] == "mmd"]
-        (pooled,) = of_kind.loc[of_kind["train_seed"].isna(), "difference"]
-        single = of_kind[of_kind["train_seed"].notna()]
+            asked = f"kind == 'confirm' and budget == {row['question'].split('within ')[-1].split()[0]}"
+        of_kind = contrasts.query(f"metric == 'mmd' and {asked}")
+        (pooled,) = of_kind.query("train_seed.isna()")["difference"]
+        single = of_kind.query("train_seed.notna()")
         assert row["difference"] == pooled and row["n_lower"] == (single["value_a"] < single["value_b"]).sum()
-    notes = json.loads((tmp_path / "out" / "run.json").read_text())["notes"]
+    notes = read_json(tmp_path / "out" / "run.json")["notes"]
     assert "without an answer to one of the questions: noise_levels-laptop" in notes
     assert "different from all others in two choices or more: beta-laptop, schedules-digits" in notes
     report = (tmp_path / "out" / "report.md").read_text()
@@ -122,8 +114,8 @@ def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path):
     for name in names:
         shutil.copytree(PUBLISHED / name, tmp_path / name)
     assert "beta-laptop. Type <code>" not in write_index(tmp_path).read_text()
-    table = (tmp_path / "beta-laptop" / "table.csv").read_text()
-    (tmp_path / "beta-laptop" / "table.csv").write_text(re.sub(r"20\d\d-\d\d-\d\dT", "2999-01-01T", table))
+    table = tmp_path / "beta-laptop" / "table.csv"
+    table.write_text(re.sub(r"20\d\d-\d\d-\d\dT", "2999-01-01T", table.read_text()))
     assert "holds. How large" in (html := write_index(tmp_path).read_text()) and "Newer: beta-laptop. Type" in html
     shutil.rmtree(tmp_path / "out")
     assert "robustness</code> and the folders" in write_index(tmp_path).read_text()

@@ -1,11 +1,11 @@
 """The plan of a study, and its comparisons as if every possible run had been made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.run import choice
 from experiments.run.cache import Cache
-from experiments.run.comparisons import Contrast, SidesBySection
+from experiments.run.comparisons import Choice, Contrast, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
 from experiments.run.runs import Run
@@ -26,11 +26,10 @@ def sides(runs: Iterable[Run]) -> SidesBySection:
     return make_sides(rows, rows, {run: {} for run in rows})
 
 
-def contrasts(study: Study, kind: str = "") -> list[Contrast]:
-    """The contrasts of a study, or those of one kind."""
-    compared = choice.compare_all(study, [], sides(plan(study)))
-    of_study = (comparison for comparison in compared if isinstance(comparison, Contrast))
-    return [comparison for comparison in of_study if kind in ("", comparison.kind)]
+def contrasts(study: Study, chosen: Sequence[Choice] = (), runs: Iterable[Run] = ()) -> list[Contrast]:
+    """The contrasts of a study, or of these runs of it."""
+    compared = choice.compare_all(study, chosen, sides(runs or plan(study)))
+    return [comparison for comparison in compared if isinstance(comparison, Contrast)]
 
 
 def explored(study: ExploringStudy) -> list[Run]:
@@ -42,8 +41,7 @@ def confirmed(study: ExploringStudy) -> list[Contrast]:
     """What confirmers compare if explorers choose the first settings, and its control."""
     settings = dict.fromkeys(run.setting for run in explored(study) if not run.impossible)
     chosen = choice.choose(study, [*settings], {}).chosen
-    runs = plan(study, *choice.confirmed(study, chosen, with_control=True))
-    return [one for one in choice.compare_all(study, chosen, sides(runs)) if isinstance(one, Contrast)]
+    return contrasts(study, chosen, plan(study, *choice.confirmed(study, chosen, with_control=True)))
 
 
 def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:

@@ -98,10 +98,8 @@ def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of
         side(label, value, section="confirm", visible_noise=noise.get(label, 0.0))
         for label, value in zip("abcd", values, strict=True)
     )
-    kinds = ("all evaluations", "confirm", "confirm")  # all of them are of confirmers
-    duels = [
-        Contrast(kind, one, default, 8, "challenger", one.label != "b") for kind, one in zip(kinds, others, strict=True)
-    ]
+    duels = [Contrast("confirm", one, default, 8, "challenger", True) for one in others]
+    duels[0] = replace(duels[0], kind="all evaluations", advisable=False)  # it is of confirmers too
     rows = judged(*duels, *first(side("e", 0.0), side("f", 0.0)))
     assert [a for a, row in rows.items() if row["recommended"]] == [*expected]
     for a in "bcd":
@@ -110,20 +108,25 @@ def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of
     assert rows["c"]["visible_noise_a"] == level and rows["c"]["more_noise"] == (level and level > 0.04)
 
 
+BETTER = np.array([-1.0, -1.1, -0.9, -1.0, -1.2])
+EVEN = np.array([0.1, -0.1, 0.2, -0.2, 0.0])
+
+
 @pytest.mark.parametrize("within, of_all, depends", [
-    ((-1.0, -1.1, -0.9, -1.0, -1.2), (1.0, 1.1, 0.9, 1.0, 1.2), True),  # better, and worse
-    ((0.1, -0.1, 0.2, -0.2, 0.0), (-0.9, -1.1, -0.8, -1.2, -1.0), True),  # their change is clear
-    ((0.1, -0.1, 0.2, -0.2, 0.0), (-2.0, 1.5, -1.0, 1.2, 0.0), False),  # neither is
-    ((-1.0, -1.1, -0.9, -1.0, -1.2), (-1.1, -1.0, -1.0, -0.9, -1.2), False),
+    (BETTER, -BETTER, True),  # better, and worse
+    (EVEN, EVEN - 1, True),  # their change is clear
+    (EVEN, np.array([-2.0, 1.5, -1.0, 1.2, 0.0]), False),  # neither is
+    (BETTER, BETTER[::-1], False),
 ])  # fmt: skip
 def test_an_answer_depends_on_visible_noise_if_the_change_is_significant(
-    within: Sequence[float], of_all: Sequence[float], depends: bool
+    within: np.ndarray, of_all: np.ndarray, depends: bool
 ):
     b = side("b", 5.0, 5, section="confirm")
-    quiet, any_noise = (side(name, 5 + np.array(differences), section="confirm")
-                        for name, differences in (("a", within), ("c", of_all)))  # fmt: skip
-    rows = judged(Contrast("confirm", quiet, b, 8, "with"), Contrast("any visible noise", any_noise, b, 8, "with"))
-    assert rows["c"]["depends"] is depends and "depends" not in rows["a"]
+    rows = judged(*(
+        Contrast(kind, side(kind, 5 + differences, section="confirm"), b, 8, "with")
+        for kind, differences in (("confirm", within), ("any visible noise", of_all))
+    ))  # fmt: skip
+    assert rows["any visible noise"]["depends"] is depends and "depends" not in rows["confirm"]
 
 
 def test_a_row_says_on_how_many_networks_a_is_lower_and_which_network_is_odd():

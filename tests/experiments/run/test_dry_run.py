@@ -1,6 +1,7 @@
 """What --dry-run forecasts: the plan, and the difference that the comparison of it will be able to detect."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,16 +19,13 @@ from experiments.run.runs import Run
 N = 500
 
 
-def runs(networks: int, retrained: bool = False) -> list[Run]:
+def runs(networks: int) -> list[Run]:
     """Of two settings, and the control of one of them."""
-    seeds = range(networks)
-    out = [spine.run(Euler(eta), spine.trained(seed), n=N, label=f"eta {eta:g}") for seed in seeds for eta in (0, 1.0)]
-    if retrained:
-        out += [spine.run(Euler(0.0), spine.trained(seed, lr=1e-3), n=N, label="lr") for seed in seeds]
-    again = [
-        spine.run(Euler(0.0), spine.trained(seed), n=N, label="eta 0", section="control", draw=1) for seed in seeds
-    ]
-    return out + again
+    settings: list[tuple[float, dict[str, Any]]] = [(0.0, {}), (1.0, {}), (0.0, {"section": "control", "draw": 1})]
+    return [
+        spine.run(Euler(eta), spine.trained(seed), n=N, label=f"eta {eta:g}", **how)
+        for eta, how in settings for seed in range(networks)
+    ]  # fmt: skip
 
 
 def forecast(planned: list[Run], folder: Path) -> tuple[float, str]:
@@ -44,10 +42,10 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
     differences = se * spread / (spread.std(ddof=1) if n > 1 else 1.0)
     pairs = []
     for difference in differences:
-        sides = [rng.normal(size=N) for _ in range(2)]
-        terms = [term - term.mean() for term in sides]
-        terms = [TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, term).se * term for term in terms]
-        pairs.append((Distance(difference, terms[0]), Distance(0.0, terms[1])))
+        terms = rng.normal(size=(2, N))
+        terms -= terms.mean(axis=1, keepdims=True)
+        a, b = (TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, term).se * term for term in terms)
+        pairs.append((Distance(difference, a), Distance(0.0, b)))
     size, words = forecast(runs(n), tmp_path)
     assert size == pytest.approx(estimate_pairs(pairs, paired=False).detectable, rel=1e-3)
     assert words.startswith(f"{n} network") and ("at best" in words) == (n >= 5)
@@ -58,8 +56,10 @@ def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path):
     """What is stored is not left; equal samples count once."""
     cache = Cache(tmp_path)
     said = list[str]()
-    planned = [spine.run(Euler(0.0), spine.trained(), label="a"), spine.run(Euler(0.0), spine.trained(), label="b")]
-    planned += [spine.run(Euler(1.0), spine.trained()), spine.run(Euler(9.0))]
+    planned = [
+        spine.run(Euler(eta), spine.trained(), label=label) for eta, label in ((0.0, "a"), (0.0, "b"), (1.0, "c"))
+    ]
+    planned.append(spine.run(Euler(9.0)))
     counted = dry_run.print_plan(planned, cache, 2, said.append)
     assert counted["samples"] == {"unique": 2, "left": 2} and counted["networks"] == {"unique": 1, "left": 1}
     assert counted["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and counted["seconds"] > 0

@@ -68,37 +68,32 @@ def test_a_doubtful_schedule_is_said_once(message: str):
 KARRAS = Schedule("karras", 4)
 
 
-@pytest.mark.parametrize("change", [
-    {},
-    {"schedule": replace(KARRAS, options=(("rho", 7.0),))}, {"schedule": replace(KARRAS, options=(("rho", 7.0001),))},
-    {"sampler": Euler(0.5)}, {"final_denoise": True}, {"draw": 1}, {"network": Trained(noise=LogNormal(0.0))},
-    {"section": "another"},
+@pytest.mark.parametrize("change, equal", [
+    ({}, True),
+    ({"schedule": replace(KARRAS, options=(("rho", 7.0),))}, True),
+    ({"schedule": replace(KARRAS, options=(("rho", 7.0001),))}, False),
+    ({"sampler": Euler(0.5)}, False), ({"final_denoise": True}, False), ({"draw": 1}, False),
+    ({"network": Trained(noise=LogNormal(0.0))}, False), ({"section": "another"}, False),
 ])  # fmt: skip
-def test_one_setting_under_two_names_is_said(change: dict[str, Any]):
-    """The levels of karras are those of rho = 7."""
+def test_one_setting_under_two_names_is_said(change: dict[str, Any], equal: bool):
     said = doubts([run(schedule=KARRAS), run("b", **({"schedule": KARRAS} | change))])
-    is_same = not change or change.get("schedule", FOUR).options == (("rho", 7.0),)
     assert said == ["'a' and 'b' of 'all' are one setting under two names: network, levels and sampler are equal, "
-                    "so comparing them says nothing"] * is_same  # fmt: skip
+                    "so comparing them says nothing"] * equal  # fmt: skip
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(
-    "images, features, messages",
-    [
-        (IMAGES, "natural", []),
-        (IMAGES[:200], "natural", ["only 200 different images"]),
-        (IMAGES[np.arange(800) % 400], "natural", ["400 of 800 images are copies of others"]),
-        (IMAGES, "digits", ["features='digits' were trained on MNIST"]),
-    ],
-    ids=["fine", "few", "copies", "features"],
-)
-def test_doubtful_images_are_said(images: np.ndarray, features: str, messages: list[str], tmp_path: Path):
+@pytest.mark.parametrize("images, features, message", [
+    (IMAGES, "natural", None),
+    (IMAGES[:200], "natural", "only 200 different images"),
+    (IMAGES[np.arange(800) % 400], "natural", "400 of 800 images are copies of others"),
+    (IMAGES, "digits", "features='digits' were trained on MNIST"),
+])  # fmt: skip
+def test_doubtful_images_are_said(images: np.ndarray, features: str, message: str | None, tmp_path: Path):
     np.savez(tmp_path / "x.npz", images=images)
     said = doubts([run(network=Trained(resolve(f"npz:{tmp_path / 'x.npz'}")), features=features)])
-    assert len(said) == len(messages) and all(text in doubt for text, doubt in zip(messages, said, strict=True))
+    assert [message in doubt for doubt in said] == ([True] if message else [])  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -124,9 +119,8 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "check_denoising", lambda *_: SimpleNamespace(doubts=[]))
 
     def warned(sampler: Sampler, high: float = high) -> list[str]:
-        return doubts(
-            [run(schedule=Schedule("karras", 4, high, low), sampler=sampler, network=Pretrained(source="python:a:b"))]
-        )
+        schedule = Schedule("karras", 4, high, low)
+        return doubts([run(schedule=schedule, sampler=sampler, network=Pretrained(source="python:a:b"))])
 
     assert warned(Euler(0.0)) == warned(Heun(s_churn=1.0, s_max=high / 2)) == []
     assert warned(Heun(s_churn=1.0)) == [

@@ -80,9 +80,9 @@ class Blind(Sampler):
         return Euler(0.5).run(*arguments)
 
 
-def asked(where: Path, study: Study | None = None, began: float | None = None, **how: Any) -> StudyResult:
+def asked(where: Path, study: Study | None = None, **how: Any) -> StudyResult:
     places = {"store": run_spine.store(), "out": where / "out", "preset": "smoke", "precision": "fp32", "threads": 1}
-    return run_study(study or mine(), Options(**places | how), began=began)  # type: ignore[arg-type]
+    return run_study(study or mine(), Options(**places | how))  # type: ignore[arg-type]
 
 
 def mine(**options: Any) -> Mine:
@@ -106,24 +106,25 @@ NAMES = ("table", "contrasts", "floors", "training")
 def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any):
     """The code is asked about before anything is made, and once."""
     asked_at = []
+    answers = {"rev-parse": "abc\n", "status": " M a.py\n"}
 
     def git(words: list[str], **_: Any) -> SimpleNamespace:
         if words[0] == "git":  # others ask the system
             asked_at.append(len([*tmp_path.glob("store/*/*.safetensors")]))
-        return SimpleNamespace(stdout={"rev-parse": "abc\n", "status": " M a.py\n"}.get(words[1], ""))
+        return SimpleNamespace(stdout=answers.get(words[1], ""))
 
     monkeypatch.setattr("experiments.run.machine.subprocess.run", git)
     code_version.cache_clear()
     store = tmp_path / "store"
     assert asked(tmp_path, store=store).status == 0 and asked_at == [0, 0, 0]
-    infos = [read_json(tmp_path / "out" / "run.json")]
-    assert (infos[0]["commit"], infos[0]["dirty"]) == ("abc", True)
+    before = read_json(tmp_path / "out" / "run.json")
+    assert (before["commit"], before["dirty"]) == ("abc", True)
     assert {*table(tmp_path)["trained_commit"]} == {"abc with changes"}
     stored = table(tmp_path).drop_duplicates("model_id")["train_seconds"].sum()
     time.sleep(1)  # files say when they were made in seconds
     asked(tmp_path, store=store)
     again = read_json(tmp_path / "out" / "run.json")
-    assert infos[0]["total_seconds"] == infos[0]["wall_seconds"]
+    assert before["total_seconds"] == before["wall_seconds"]
     assert again["total_seconds"] - again["wall_seconds"] >= stored - 0.11 > -0.1
     code_version.cache_clear()
 

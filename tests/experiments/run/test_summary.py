@@ -60,15 +60,10 @@ def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool):
 def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path):
     """One line per setting and message; a run without a log has none."""
     (tmp_path / "r1.log").write_text("Traceback")
-    rows = [
-        {"run_id": run, "status": status, "section": "all", "setting": setting, "error": error}
-        for run, status, setting, error in [
-            ("r1", "failed", "broken", "RuntimeError: [no] gain"),
-            ("r2", "failed", "broken", "RuntimeError: [no] gain"),
-            ("r3", "failed", "lost", "OSError: disk"),
-            ("r4", "ok", "heun", ""),
-        ]
-    ]
+    broken = {"run_id": "r1", "status": "failed", "section": "all", "setting": "broken"}
+    broken["error"] = "RuntimeError: [no] gain"
+    lost = broken | {"run_id": "r3", "setting": "lost", "error": "OSError: disk"}
+    rows = [broken, broken | {"run_id": "r2"}, lost, {"status": "ok"}]
     text = io.StringIO()
     for some in (rows, rows[3:]):
         print_failures(some, tmp_path, Console(file=text, width=400, color_system=None, markup=False))
