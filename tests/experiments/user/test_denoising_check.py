@@ -380,7 +380,85 @@ def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is():
     assert len(shares) > 20 and shares == sorted(shares) and shares[0] < 0.05 and shares[-1] == 1
 
 
-MAKES = [vp, edm_of, flow_of, partial(flow_of, data_at=1), partial(vp, time=COSINE), partial(edm_of, time=LogSigma())]
+MAKES = [
+    vp,
+    partial(vp, time=COSINE, pixels=(0, 1)),
+    edm_of,
+    partial(edm_of, time=LogSigma()),
+    flow_of,
+    partial(flow_of, data_at=1),
+    partial(flow_of, predicts="x0"),
+]
+READINGS = """
+blue, green, red
+data_at=0
+data_at=1
+edm(predicts='eps', the same time)
+edm(predicts='eps', time=Sigma())
+edm(predicts='x0', the same time)
+edm(predicts='x0', time=Sigma())
+first=1
+flow(predicts='eps', data_at=0)
+flow(predicts='eps', data_at=1)
+flow(predicts='velocity', data_at=0)
+flow(predicts='velocity', data_at=1)
+flow(predicts='x0', data_at=0)
+flow(predicts='x0', data_at=1)
+images mirrored left to right
+images mirrored upside down
+images transposed
+images transposed along the second diagonal
+images turned by 180 degrees
+images turned left by 90 degrees
+images turned right by 90 degrees
+label +1 for each class
+label -1 for each class
+negative images
+net(z, 0.5 * t)
+net(z, 1 - t)
+net(z, 1.99 * t)
+net(z, 1000 * t)
+net(z, 2 * t)
+net(z, 3 * t / (1 + 2 * t))
+net(z, 999 - t)
+net(z, t + 0.02)
+net(z, t + 20)
+net(z, t - 0.02)
+net(z, t - 20)
+net(z, t / (3 - 2 * t))
+net(z, t / 1000)
+pixels standardised by the mean and std of the data
+pixels=(-0.4242, 2.8215), which is (v / 255 - 0.1307) / 0.3081,
+pixels=(-0.5, 0.5)
+pixels=(-1.0, 1.0)
+pixels=(0.0, 1.0)
+predicts='eps'
+predicts='v'
+predicts='velocity'
+predicts='x0'
+the negative
+time=CosineVP()
+time=LinearVP()
+time=LogSigma()
+time=LogSigma(0.25)
+time=Sigma()
+time=from_betas(...) of Stable Diffusion's scaled linear schedule
+time=from_betas(...) of a cosine schedule
+time=from_betas(...) of a sigmoid schedule
+time=linear_betas()
+transposed input with the same output
+vp(predicts='eps', the same time)
+vp(predicts='eps', time=linear_betas())
+vp(predicts='v', the same time)
+vp(predicts='v', time=linear_betas())
+vp(predicts='x0', the same time)
+vp(predicts='x0', time=linear_betas())
+"""
+
+
+def test_these_readings_are_tried():
+    told = {reading.instead for make in MAKES for reading in hypotheses(make(same, **BALANCED))}
+    assert sorted(told) == READINGS.strip().splitlines()
 
 
 @pytest.mark.parametrize("make", MAKES)
@@ -398,7 +476,8 @@ def test_the_text_of_a_reading_is_the_code_that_makes_it(make: Any):
         if code.startswith("net("):
             torch.testing.assert_close(read.net(z, t), eval(code, names), rtol=1e-2, atol=0)
         elif "=" in code and not any(words in code for words in ("...", "the ", "which", "first")):
-            call = code.replace("(", "(net, DATA, ", 1) if reading.aspect == "process" else f"make({code})"
+            present = f"(net, DATA, pixels={model.convention.pixels}, "
+            call = code.replace("(", present, 1) if reading.aspect == "process" else f"make({code})"
             assert read.convention == eval(call, names).convention
 
 
