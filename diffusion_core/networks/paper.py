@@ -1,4 +1,4 @@
-"""The trunk `paper`, for GPUs."""
+"""The trunk `paper`, for GPUs: a U-Net from full resolution down to a sixteenth of it."""
 
 import itertools
 from typing import ClassVar
