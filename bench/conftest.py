@@ -55,7 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     loops = LOOPS
     if sampler := chosen_sampler(metafunc.config):
         verdict = find_verdict(sampler)
-        fault = "" if verdict.kind in ("right", "not decided") else verdict.sentence
+        fault = "" if verdict.outcome in ("right", "not decided") else verdict.sentence
         loops = [*(replace(loop, fault=fault) for loop in of_sampler(sampler.name, YOURS, sampler)), *LOOPS]
     if metafunc.function.__name__ == "bench_loop_alone":
         loops = [loop for loop in loops if not loop.drawn_once]
