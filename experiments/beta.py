@@ -51,7 +51,7 @@ EXPLORE_ANEW = "none"  # as --choices: not what ships
 
 @dataclass(frozen=True)
 class Beta(Candidates):
-    """What the experiment varies: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
+    """The options of the experiment: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
 
     question = "Does fresh noise in every step give better images?"
     text = (

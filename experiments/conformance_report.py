@@ -36,7 +36,7 @@ MIXED_UP = r"'Tensor' object is not callable|\bfunction\b"  # what torch says of
 
 @dataclass(frozen=True)
 class Subject:
-    """What can be checked."""
+    """Code that can be checked."""
 
     noun: str
     about_one: str  # the question

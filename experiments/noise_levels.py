@@ -48,7 +48,7 @@ OUTPUTS = "Meaning of the network's output: {names}."
 
 @dataclass(frozen=True)
 class NoiseLevels(ExploringStudy):
-    """What the experiment varies. The first of each list is the baseline; one thing is changed at a time."""
+    """The trainings to compare. The first of each list is the baseline; one thing is changed at a time."""
 
     question = "Which noise levels should training see?"
     text = (

@@ -21,7 +21,7 @@ from reports.schema import AT_LARGEST
 
 @dataclass(frozen=True)
 class Schedules(Candidates):
-    """What the experiment varies. All settings of one budget take at most that number of network evaluations."""
+    """The settings that compete. All settings of one budget take at most that number of network evaluations."""
 
     question = "Which noise levels should sampling visit?"
     text = (

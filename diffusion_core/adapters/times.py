@@ -22,7 +22,7 @@ ALL = (0.0, math.inf)
 
 
 class Time(Protocol):
-    """What a network receives as its time, see the top of this file."""
+    """The time that a network receives, see the top of this file."""
 
     @property
     def span(self) -> tuple[float, float]: ...

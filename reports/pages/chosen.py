@@ -99,7 +99,7 @@ def page(result: LoadedResult) -> Page:
 
 
 def list_answers(result: LoadedResult, rows: pd.DataFrame) -> dict[Any, Answer]:
-    """What confirmers compared, by the index of its row."""
+    """Returns the answers of confirmers, by the index of its row."""
     every = settings.summarise_settings(result)
     return {
         at: Answer(row, name_question(result, row), *(find_setting(every, row, side) for side in "ba"))
