@@ -334,7 +334,7 @@ def take_another_generator(patch: pytest.MonkeyPatch, device: str):
 
 
 def take_a_host_tensor(patch: pytest.MonkeyPatch, device: str):
-    patch.setattr(kernels.Gaussian, "__call__", lambda self, block: block.squares * torch.ones(20, 1))
+    patch.setattr(kernels, "gaussian", lambda block, **of: block.squares * torch.ones(20, 1))
     ReferenceSet.of(torch.rand(20, 9, dtype=torch.float64).to(device))
 
 
