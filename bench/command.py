@@ -49,7 +49,7 @@ class BenchOptions:
     runs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Processes that are timed, one after another. The default is 1, or as many as --against has."""
     save: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Adds these runs to those that are saved under NAME."""
+    """Adds these runs to the ones saved under NAME."""
     against: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Compares with the runs that are saved under NAME. With --runs 0 only saved ones are compared."""
     fail_if_slower: Annotated[str | None, tyro.conf.arg(metavar="PERCENT")] = None

@@ -123,8 +123,8 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     if fd is None or not is_set(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
     change, interval = difference(fd)
-    names = [result.metric_name(name) for name in (FD, PRIMARY_METRIC)]
-    return [f"In {names[0]}, {row['a']} is {word}: {change} ({interval}); {names[1]} is the primary metric."]
+    primary = f"{result.metric_name()} is the primary metric"
+    return [f"In {result.metric_name(FD)}, {row['a']} is {word}: {change} ({interval}); {primary}."]
 
 
 def find_other_order(result: LoadedResult, row: pd.Series) -> list[str]:

@@ -143,7 +143,7 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
             yield from _in_whole_times(f"flow(shift={shift:.4g}, {ends})", shift_times(t, shift), fault)
     yield from _flows_with_own_end(log_sigmas, facts)
     for name in OWN_ENDS if k > 3 else ():
-        if not name.startswith(("flow", "ddpm")):  # others, also those that users add, have levels of their own
+        if not name.startswith(("flow", "ddpm")):  # all others, users' own included, have levels of their own
             yield Hypothesis(name, _levels_between(SCHEDULES[name], k, 0, 0))
 
 
@@ -276,7 +276,7 @@ def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
 
 
 def list_forms() -> list[Form]:
-    """The schedules between two ends, also those that users add, with the options that are tried."""
+    """The schedules between two ends, users' own included, with the options that are tried."""
     plain: list[Form] = [(name, {}) for name in SCHEDULES if name not in OWN_ENDS and name not in SOLVED]
     return [*plain, ("cosine", {"offset": 0.0}), *(("karras", {"rho": rho}) for rho in RHOS)]
 

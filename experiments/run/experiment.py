@@ -272,10 +272,10 @@ class _Command:
         return choices
 
     def first_contrast(self, choices: Choices, done: Sequence[Run], failed: Failed) -> Contrast | None:
-        """That of the networks that are done; None if compare() of a user's study needs all of them."""
+        """That of the networks that are done; None if compare() of a user's study needs all, or none ran both sides."""
         with suppress(Exception):
             comparisons = self.compare(choices, RunResults.of(self.study.page, done, self.cache, failed).sides)
-            return next(contrast for contrast in comparisons if isinstance(contrast, Contrast))
+            return next(contrast for contrast in comparisons if isinstance(contrast, Contrast) and contrast.seeds)
         return None
 
     def compare(self, choices: Choices, sides: SidesBySection) -> list[Comparison]:

@@ -48,8 +48,8 @@ class NetworkLines:
         text = f"{n} of {planned} networks done"
         if contrast := self.compare(done, failed):
             seed = contrast.seeds[-1]
-            sides = (contrast.b, contrast.a)
-            text += "; FD " + ", ".join(f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in sides)
+            scores = (f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in contrast.sides[::-1])
+            text += f"; FD {', '.join(scores)}"
         self.console.print(f"{text}; no verdict before all {planned}")
         self.last = time.time()
 

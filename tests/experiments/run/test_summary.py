@@ -2,12 +2,18 @@
 
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
 
+from experiments.run.cache import Cache
+from experiments.run.comparisons import Contrast, Side
+from experiments.run.experiment import NOTHING_CHOSEN, _Command
+from experiments.run.printing import NetworkLines
 from experiments.run.result_folder import print_failures, print_page
 from reports.page import KeyFigure, Page, Source
 
@@ -71,4 +77,24 @@ def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path):
         f"failed: all: broken (2 runs): RuntimeError: [no] gain; traceback: {tmp_path / 'r1.log'}",
         "failed: all: lost: OSError: disk",
         "to do: repair the cause, then give the same command again; what is finished is not computed again",
+    ]
+
+
+def test_a_network_that_is_done_is_a_line_with_the_scores_of_both_sides(tmp_path: Path):
+    """Lines are some seconds apart, the last network has none, and no score is named where a side did not run."""
+    runs: Any = [SimpleNamespace(pair_seed=seed, impossible="") for seed in (0, 1)]
+    a, b, not_run = (Side(name, "s", None, 2, rows, {}) for name, rows in (
+        ("a", {0: {"fd": 2.0}}), ("b", {0: {"fd": 3.0}}), ("c", {}),
+    ))  # fmt: skip
+    text = io.StringIO()
+    command: Any = SimpleNamespace(study=SimpleNamespace(page="sweep"), cache=Cache(tmp_path))
+    for sides in ((a, b), (a, not_run)):
+        command.compare = lambda *_, sides=sides: [Contrast("setting", *sides)]
+        find = partial(_Command.first_contrast, command, NOTHING_CHOSEN)
+        lines = NetworkLines(Console(file=text, width=200), runs, lambda _, failed, find=find: find([], failed), 0.0)
+        for done in (runs[:1], runs[:1], runs):
+            lines(done, {})
+    assert text.getvalue().splitlines() == [
+        "1 of 2 networks done; FD 3.0 with b, 2.0 with a; no verdict before all 2",
+        "1 of 2 networks done; no verdict before all 2",
     ]
