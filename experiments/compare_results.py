@@ -97,8 +97,9 @@ def read_runs(folder: Path, store: Path | None) -> Runs:
     store = store or Path(info.get("options", {}).get("store", "runs/store"))
     places: Row = {"experiment": NAME, "folder": folder, "store": store, "origin": origin}
     runs = dict[tuple[object, ...], Row]()
+    skipped = (CONTROL,) if "factors" in info else (CONTROL, EXPLORE)  # a grid's effects are of what it explores
     for row in read_rows(folder, "table.csv"):
-        if row["section"] in (CONTROL, EXPLORE) or row["status"] == "infeasible":
+        if row["section"] in skipped or row["status"] == "infeasible":
             continue
         runs[tuple(row[name] for name in (*SETTING, "train_seed"))] = row | places
     return runs

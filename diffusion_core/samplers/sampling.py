@@ -1,6 +1,7 @@
 """Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler and schedule."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,6 +16,8 @@ from diffusion_core.schedules.sigma import Sigmas, alpha_beta_schedule
 from diffusion_core.validation import check_range
 
 CUDA_BATCH = 128 * BLOCK
+ENOUGH = 256  # numbers of a start whose standard deviation is compared with its noise level
+SPREAD = 1.25  # factor by which they may differ
 
 
 def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
@@ -76,7 +79,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
-        ValueError: `x` has another shape; `sampler` does not suit the schedule, or does not yield x after each of its
+        ValueError: `x` has another shape, or other noise than its level; `sampler` does not suit the schedule, or does not yield x after each of its
             steps; `trajectory` for a sampler with follows_schedule = False, whose steps end at other levels.
     """
     wanted = range(n_samples) if samples is None else samples
@@ -86,6 +89,13 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
         check_range("batch_size", batch_size, 1)
     if x is not None and x.shape != (len(wanted), *shape):
         raise ValueError(f"x: its shape is {tuple(x.shape)}, but must be {(len(wanted), *shape)}")
+    if x is not None and x.numel() >= ENOUGH:
+        low, std, high = sigmas[0] / SPREAD, float(x.std()), SPREAD * math.hypot(1, sigmas[0])
+        if not low <= std <= high:
+            raise ValueError(
+                f"x: its standard deviation is {std:.3g}, but sampling begins at noise level {sigmas[0]:g}; "
+                "multiply unit noise by sigmas[0]"
+            )
     if trajectory and not sampler.follows_schedule:
         raise ValueError(f"trajectory: {sampler.name} does not follow its schedule, so its steps have no level")
     warn_of_training_mode(model)

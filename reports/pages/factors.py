@@ -130,8 +130,8 @@ def describe_best(result: LoadedResult, best: pd.Series) -> str:
 
 
 def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> Iterator[str]:
-    """Yields sentences on values that are worse, on what was not detected, with what would have been, and on factors
-    that depend on each other.
+    """Yields sentences on values that are worse, on what was not detected, with what would have been, on what has no
+    verdict, with its reason, and on factors that depend on each other.
 
     Then values that did not run beside the first of their factor, and the A/A test beside the effects.
     """
@@ -146,6 +146,9 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
     ]
     if unseen:
         yield f"Not detected: {join(unseen)}."
+    for reason, rows in main[main["verdict"] == NO_VERDICT].groupby("no_verdict"):
+        texts = [f"{row['factor_a']} {row['level_a']} ({'; '.join(difference(row))})" for _, row in rows.iterrows()]
+        yield f"No verdict on {join(texts)}: {reason}."
     measured = {*zip(main["factor_a"], main["level_a"], strict=True)}
     factors = result.info["factors"]
     absent = [f"{name} {value}" for name, (_, *values) in factors for value in values if (name, value) not in measured]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from diffusion_core import training
+from diffusion_core.data.load import load
 from diffusion_core.exact import Empirical
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.noise import LogNormal, LogUniform
@@ -41,8 +42,15 @@ QUIET = LogUniform(1e-6, 2e-6)
 
 
 def numbered(n: int) -> Tensor:
-    """n constant images (n, 1, 8, 8) whose pixels are 0, 1, ..., n - 1."""
-    return column(torch.arange(float(n))).expand(n, 1, 8, 8).contiguous()
+    """n constant images (n, 1, 8, 8), standardised: image i has the pixels of `read_numbers`'s i."""
+    numbers = torch.arange(float(n))
+    return column((numbers - numbers.mean()) / numbers.std()).expand(n, 1, 8, 8).contiguous()
+
+
+def read_numbers(seen: list[float], n: int) -> list[int]:
+    """Which of the n numbered images were seen, by their means."""
+    numbers = np.arange(n)
+    return [int(number) for number in np.rint(np.array(seen) * numbers.std(ddof=1) + numbers.mean())]
 
 
 def smooth(side: int = 32) -> Tensor:
@@ -65,7 +73,7 @@ def small(seed: int = 0) -> nn.Module:
 def test_every_image_is_visited_once_an_epoch():
     model = Recorder()
     run(model, numbered(10), noise=QUIET, n_images=30, batch_size=4)
-    epochs = np.rint(model.seen).astype(int).reshape(3, 10)
+    epochs = np.reshape(read_numbers(model.seen, 10), (3, 10))
     assert [sorted(epoch) for epoch in epochs.tolist()] == [list(range(10))] * 3
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3, "each epoch has an order of its own"
 
@@ -77,7 +85,8 @@ def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_
     assert [step.images_seen for step in steps] == [8, 16, 20]
     assert len(model.seen) == 20 and not model.training
     assert steps[-1].gradient > 1 >= model.gain.grad, "it is clipped"  # type: ignore[operator]
-    assert sorted(np.rint(model.seen[:3])) == sorted(np.rint(model.seen[3:6])) == [0, 1, 2]
+    seen = read_numbers(model.seen, 3)
+    assert sorted(seen[:3]) == sorted(seen[3:6]) == [0, 1, 2]
 
 
 def test_averages_match_a_numpy_loop():
@@ -190,10 +199,21 @@ def test_learning_rate_rises_and_falls_in_straight_lines():
 
 
 def test_loss_that_is_not_finite_stops_and_names_step_and_lr():
-    images = numbered(8)
-    images[5] = math.inf
-    with refused(r"loss is (nan|inf) at step [12] of 2 \(lr=0\.\d+\)"):
-        run(Recorder(), images, n_images=8, batch_size=4, lr=0.25)
+    with refused(r"loss is (nan|inf) at step 1 of 2 \(lr=0\.\d+\)"):
+        run(Recorder(math.inf), numbered(8), n_images=8, batch_size=4, lr=0.25)
+
+
+PIXELS = load("mnist5k").pixels[:640]
+
+
+@pytest.mark.parametrize(
+    "images, mean",
+    [(PIXELS, "2"), (PIXELS.float(), "2"), (PIXELS / 255, "0.1"), (PIXELS / 127.5 - 1, "-0.[78]")],
+    ids=["uint8", "0 to 255", "0 to 1", "-1 to 1"],
+)
+def test_images_of_another_scale_are_refused_by_their_mean_and_deviation(images: Tensor, mean: str):
+    with refused(rf"^images: their mean is {mean}.* standard deviation .*standardised\(\)"):
+        run(Recorder(), images)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +234,7 @@ def test_bad_argument_is_named(message: str):
 
 def test_no_images_are_refused():
     with refused("0 images"):
-        run(Recorder(), numbered(0))
+        run(Recorder(), numbered(4)[:0])
 
 
 def images(n: int = 20) -> Tensor:

@@ -92,6 +92,12 @@ def test_a_result_compared_with_itself_differs_by_exactly_nothing(folder: Path):
     assert set(rows["verdict"]) == {"no difference detected"}
 
 
+def test_a_grid_can_be_compared_with_itself(folder: Path):
+    smoke(folder, "sweep", "--vary", "eta=0,1", "evaluations=4", *FEW, "--no-confirm", out="grid")
+    rows = over_networks(compare(folder, "grid", "grid"))
+    assert len(rows) == 2 and (rows["difference"] == 0).all()
+
+
 def test_results_that_cannot_be_compared_are_refused_by_what_differs(folder: Path):
     def refused(old: str, new: str) -> Ended:
         return typed("compare", str(folder / "before"), str(edited(folder, old, new)), "--out", str(folder / "no"))

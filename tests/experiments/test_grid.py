@@ -265,6 +265,12 @@ def test_what_is_no_headline_is_a_line(run: Finished):
     ]
 
 
+def test_what_has_no_verdict_is_listed_with_its_reason(run: Finished):
+    rows = some("eta", "lr").assign(verdict=["no verdict", "better"], no_verdict=["five networks are needed", ""])
+    (line,) = (text for text in page_of_factors.describe_others(read(run.out), rows, some()) if "No verdict" in text)
+    assert line == "No verdict on eta 1 (−6.1; −7.8 to −4.4): five networks are needed."
+
+
 def test_only_a_confirmation_says_use():
     best = pd.Series({"a": "x", "b": "base", "verdict": "better", "recommended": True})
     why = " This one comparison on other networks can detect what no factor shows alone."

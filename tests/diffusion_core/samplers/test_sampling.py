@@ -67,6 +67,12 @@ def test_sampling_begins_with_noise_that_is_given():
         SEVEN(x=x[..., 0])
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.5 * geometric(5)[0], 2 * geometric(5)[0]])
+def test_a_start_of_another_scale_than_its_noise_level_is_refused(scale: float):
+    with pytest.raises(ValueError, match=r"^x: its standard deviation is .* multiply unit noise by sigmas\[0\]"):
+        sample(EXACT, geometric(5), Euler(0.0), n_samples=8, shape=(1, 8, 8), x=scale * noise_of(8)())
+
+
 def test_the_packages_list_what_they_export():
     assert {*dir(diffusion_core)} >= {"train", "sample", "load", "Euler"}
 
