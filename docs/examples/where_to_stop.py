@@ -1,16 +1,21 @@
 """At which level should the last step to 0 begin? And is what it costs the sampler's error, or the network's?
 
     python -m experiments sweep where_to_stop.py --train-images 100000
-    python -m experiments sweep where_to_stop.py --network python:where_to_stop:mixture --n-samples 1600
+    python where_to_stop.py
+    python -m experiments sweep where_to_stop.py --network python:where_to_stop:mixture --data npz:mixture.npz --features digits --n-samples 1600
 
-In the second command an exact denoiser takes the network's place: that of a mixture of Gaussians fitted to mnist5k.
-"""
+The second command writes draws of a mixture of Gaussians that was fitted to mnist5k. In the third the mixture's exact
+denoiser takes the network's place, and its samples are compared with these draws: what remains is the sampler's error.
+"""  # noqa: E501
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from diffusion_core import load
@@ -54,6 +59,7 @@ class ArrivesFirstOrder(Sampler):
         yield from Euler(0.0).run(eps, x, sigmas[-3:], noise)
 
 
+DRAWS = Path(__file__).with_name("mixture.npz")
 WHY = {"res-2m": RES2M(), "its last evaluation is told 0.03": ToldMore(), "arrives by first order": ArrivesFirstOrder()}
 
 
@@ -62,8 +68,27 @@ def fitted() -> TiedMixture:
     return TiedMixture.fit(load("mnist5k").standardised())
 
 
+def write_draws(n: int = 5_000) -> None:
+    """Writes n draws of the mixture as images, in the pixels of mnist5k."""
+    draw, of = torch.Generator().manual_seed(0), fitted()
+    which = torch.multinomial(of.log_weights.exp(), n, replacement=True, generator=draw)
+    inside = of.centres[which] + of.variances.sqrt() * torch.randn(n, len(of.variances), generator=draw)
+    noise = torch.randn(n, of.dim, generator=draw)
+    outside = of.outside.sqrt() * (noise - noise @ of.basis @ of.basis.T)
+    x = (of.mean + inside @ of.basis.T + outside).reshape(n, *load("mnist5k").shape)
+    np.savez_compressed(DRAWS, images=load("mnist5k").to_pixels(x)[:, 0])
+
+
+@cache
+def units() -> tuple[float, float]:
+    """Scale and shift from standardised draws to standardised digits."""
+    digits, draws = load("mnist5k"), load(f"npz:{DRAWS}")
+    return draws.std / digits.std, (draws.mean - digits.mean) / digits.std
+
+
 def mixture(x: Tensor, sigma: Tensor) -> Tensor:
-    return fitted()(x, sigma)
+    scale, shift = units()
+    return fitted()(scale * x + shift, scale * sigma)
 
 
 @dataclass(frozen=True)
@@ -90,3 +115,7 @@ class WhereToStop(Study):
             low = LinearToZero(n_steps=budget, sigma_min=0.003)
             for label, sampler in WHY.items():
                 yield Setting(label, low, sampler, f"why, linear from 0.003, {budget}", budget=budget)
+
+
+if __name__ == "__main__":
+    write_draws()
