@@ -66,14 +66,13 @@ def _key_figures(facts: dict[str, Any], checks: pd.DataFrame) -> list[KeyFigure]
         "As far as replacing", percent(first["value"]), [interval, f"limit {percent(first['limit'])}"],
         [bar, Bar.dot(axis, first["limit"], "real")], axis.place(0), [("real", "limit")],
     )  # fmt: skip
-    rest = "each has its own limit"
     if is_missing(facts["margin"]):
         bad = list(checks.loc[checks["verdict"] == HARMFUL, "check"])
-        held = KeyFigure("Harmful checks", f"{len(bad)} of {len(checks)}", [join(bad) if bad else rest])
+        held = KeyFigure("Harmful checks", f"{len(bad)} of {len(checks)}", [join(bad)] if bad else [])
     else:
         bad = list(checks.loc[checks["verdict"] != HARMLESS, "check"])
-        n_good, failed = len(checks) - len(bad), f"not: {join(bad)}" if bad else rest
-        held = KeyFigure("Checks that hold", f"{n_good} of {len(checks)}", [failed])
+        failed = [f"not: {join(bad)}"] if bad else []
+        held = KeyFigure("Checks that hold", f"{len(checks) - len(bad)} of {len(checks)}", failed)
     notes = [f"of {plural(facts['n_units'], 'group')}"] if facts["n_units"] < facts["n"] else []
     notes.append(f"can show {percent(facts['at_best'])} at best")
     groups = f" in {number(facts['needed_groups'], 0)} groups" if facts.get("needed_groups") else ""
