@@ -36,10 +36,6 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.compare_results",
         "Did your change help? Two results of one experiment: compare BEFORE AFTER",
     ),
-    "robustness": (
-        "experiments.robustness",
-        "Which fixed choice turns the answer? Of results that are there: robustness runs/*",
-    ),
     "bench": (
         "bench.command",
         "How fast is a sampling loop, beside others' and before? bench --sampler my_file:Mine",

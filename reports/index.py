@@ -14,14 +14,14 @@ from reports.pages import beta
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import ASKED, CONFIRM, PRIMARY_METRIC, WITH
+from reports.schema import CONFIRM, PRIMARY_METRIC, WITH
 
 MOST = 16  # rows of what to use
 FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown where it differs
 HEADS = (
     *FRAME, "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report",
 )  # fmt: skip
-TWINS = (*ASKED, "noise_levels")  # experiments whose results are compared if one fixed choice differs
+TWINS = ("beta", "schedules", "noise_levels")  # experiments whose results are compared if one fixed choice differs
 NUMBERS = {"last level": "sigma_min", "training images": "images_seen"}  # and columns: fixed choices of twins
 
 
@@ -44,7 +44,7 @@ def write_index(folder: Path) -> Path:
     values = {
         "groups": by_question, "archived": archived, "count": len(rows) - len(archived),
         "source": describe_source(rows), "flagged": any(row["error"] or row["page"].warnings for row in rows),
-        "use": list_what_to_use(results), "depends": say_what_turns(rows),
+        "use": list_what_to_use(results),
     }  # fmt: skip
     write_links(folder, [row for row in rows if row["result"] and row["link"]])
     return write_template(folder / "index.html", "index.html", values)
@@ -146,22 +146,6 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
         best = min(best, row[sides[-1]])
 
 
-def say_what_turns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Returns what the last `robustness` of these results found, and which results are newer.
-
-    Empty with fewer than two results to compare.
-    """
-    asked = [row for row in rows if row["result"] and row["result"].info["experiment"] in ASKED]
-    if len(asked) < 2:
-        return {}
-    tables = [row for row in rows if row["result"] and row["result"].info["experiment"] == "robustness"]
-    if not tables:
-        return {"said": "", "newer": []}
-    last = max(tables, key=lambda row: str(row["finished"]))
-    newer = [row["folder"] for row in asked if row["finished"] > last["finished"]]
-    return {"said": last["page"].headline, "link": last["link"], "newer": newer}
-
-
 def index_row(path: Path, root: Path) -> dict[str, Any]:
     """Reads the values that the index shows of one result folder below `root`; archived if its command is gone."""
     folder = path.relative_to(root).as_posix()
@@ -170,7 +154,6 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
     error = thumbnail = ""
     archived = False
     result = None
-    finished = ""
     try:
         info = read_info(path / "run.json")
         if archived := info["experiment"] not in PAGES:
@@ -180,7 +163,6 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
         else:
             result = read(path)
             page = make_page(result)
-            finished = max([*result.table["finished_at"], info.get("finished_at", "")])
             for picture in page.pictures[-1:]:
                 thumbnail = read_picture(path / "images" / f"{picture.name}.png")[0]
     except (OSError, ValueError) as failure:
@@ -190,7 +172,7 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
     order = [*PAGES]
     return {
         "folder": folder, "link": link, "page": page, "result": result, "error": error,
-        "thumbnail": thumbnail, "archived": archived, "finished": finished,
+        "thumbnail": thumbnail, "archived": archived,
         "place": order.index(info["experiment"]) if not error and not archived else len(order),
         "version": info.get("versions", {}).get("sigmabench", ""),
     }  # fmt: skip

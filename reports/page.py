@@ -2,7 +2,7 @@
 
 The first screen of a question: source, question, finding, warnings, what to do, figure, pictures, facts, caveats.
 Of a page without facts: source, question, finding, caveats, key figures, pictures, figures. Then at most one extra
-(a grid of samples, a plot or code), tables, details. Every part but the first three may be absent.
+(a plot or code), tables, details. Every part but the first three may be absent.
 """
 
 import math
@@ -226,16 +226,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class SampleGrid:
-    """Samples in a grid: (images/`name`-4.png, text below), or None."""
-
-    title: str
-    note: str
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[tuple[str, str] | None]]]
-
-
-@dataclass(frozen=True)
 class Plot:
     """A figure by seaborn, also figures/`name`.svg, which `figures.DRAWINGS[name](*values)` draws."""
 
@@ -288,7 +278,6 @@ class Page:
     pictures: Sequence[Picture] = ()
     aside: str = ""
     figures: Sequence[Figure] = ()
-    grid: SampleGrid | None = None
     plot: Plot | None = None
     codes: Sequence[Code] = ()
     tables: Sequence[Table] = ()
@@ -320,6 +309,5 @@ class Page:
 
     @property
     def strips(self) -> list[str]:
-        """The names of all samples in tables and in the grid."""
-        grid = [cell[0] for _, cells in self.grid.rows for cell in cells if cell] if self.grid else []
-        return sorted({*(row.strip for table in self.tables for row in table.rows), *grid} - {""})
+        """The names of all samples in tables."""
+        return sorted({row.strip for table in self.tables for row in table.rows} - {""})

@@ -28,11 +28,9 @@ PRIMARY_METRIC = "mmd"
 OF_METRICS = " ".join(
     f"{name}{'?' if metric.later else ''} {f'{name}_se?' if metric.kernel else ''}" for name, metric in METRICS.items()
 )
-HOLDS, TURNS, DEPENDS = "holds", "turns", "size depends"  # what the values of a fixed choice do to an answer
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0
-ASKED = ("beta", "schedules")  # experiments whose questions `robustness` compares; those of tune are six answers to one
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the section and the kind of contrast of the A/A test
 EXPLORE = "explore"  # the section of the settings that explorers try, from which they choose
@@ -86,11 +84,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link on_purpose? levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
-        "holds.csv": """line question choice at with result a b difference low high p_value n_lower n_networks seeds
-            verdict effect size change change_low change_high change_p change_how unit detectable""",
-        "harms.csv": "a b check value low high limit verdict unit?",
-        "metrics.csv": "metric a b mean low high largest pair",
-        "worst_pairs.csv": "place pair share",
+        "harms.csv": "a b check value low high limit verdict",
         "schedules.csv": "schedule n_steps evaluations form faults nearest note first_sigma last_sigma",
         "levels.csv": "schedule n_steps step sigma t log_snr share",
         "policies.csv": "sampler group kind sentence? factor limit_ratio seconds note link on_purpose?",
@@ -100,10 +94,9 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
-    features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
-     pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
-    factor_a level_a against_a factor_b level_b against_b
-    line question at with result effect size change_how""".split()
+    features features_id kind metric a b interval family verdict no_verdict group sentence how note link check
+    schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
+    factor_a level_a against_a factor_b level_b against_b""".split()
 FLAGS = """on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise noisy_b chosen
     barred depends""".split()
 

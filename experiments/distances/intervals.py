@@ -7,9 +7,8 @@ each image adds. `score` has one pair: the same function.
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.special import (
@@ -143,20 +142,6 @@ def new_network_interval(differences: Sequence[float], confidence: float = CONFI
         return None
     half = stdtrit(n - 1, (1 + confidence) / 2) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
     return float(d.mean() - half), float(d.mean() + half)
-
-
-def estimate_change(before: Mapping[Any, float], after: Mapping[Any, float]) -> Estimate:
-    """after - before of an effect that two studies measured on networks, by training seed; over networks in general.
-
-    Paired where they share five seeds or more, otherwise by Welch (1947).
-    """
-    shared = [seed for seed in before if seed in after]
-    if len(shared) >= ENOUGH_NETWORKS:
-        return estimate_mean([after[seed] - before[seed] for seed in shared], f"by network, {len(shared)}")
-    a, b = (np.array([*values.values()]) for values in (after, before))
-    va, vb = (values.var(ddof=1) / len(values) for values in (a, b))
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return estimate(float(a.mean() - b.mean()), float(va + vb) ** 0.5, float(freedom), "other networks")
 
 
 def verdict(deciding: Estimate) -> str:

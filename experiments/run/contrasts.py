@@ -194,13 +194,12 @@ def depends_on_limit(of_all: Contrast, limited: Comparison, verdicts: Verdicts) 
     words = [verdict(verdicts.known[id(one)][1]) for one in (of_all, limited) if one.seeds]
     if {*words} == {BETTER, WORSE}:
         return True
-    if len({*of_all.seeds} & {*limited.seeds}) < ENOUGH_NETWORKS:
-        return False
     before, after = (
         {seed: a.value - b.value for seed, (a, b) in zip(one.seeds, one.pairs(PRIMARY_METRIC), strict=True)}
         for one in (limited, of_all)
     )
-    return intervals.estimate_change(before, after).clear
+    changes = [after[seed] - value for seed, value in before.items() if seed in after]
+    return len(changes) >= ENOUGH_NETWORKS and intervals.estimate_mean(changes, "").clear
 
 
 def effect_rows(comparisons: Sequence[Comparison], verdicts: Verdicts) -> Iterator[Row]:

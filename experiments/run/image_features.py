@@ -173,9 +173,9 @@ def open_extractor(
     return layers
 
 
-def load_function(name: str, of: str = "features ") -> Any:
-    """The user's function, or network in evaluation, of python:MODULE:FUNCTION; `of` as in `load_object`."""
-    function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of=of)
+def load_function(name: str) -> Any:
+    """The user's function, or network in evaluation, of python:MODULE:FUNCTION."""
+    function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of="features ")
     return function.eval() if isinstance(function, nn.Module) else function
 
 

@@ -31,7 +31,6 @@ from experiments.run.machine import code_version, describe_machine
 from experiments.user.json_io import read_json, write_bytes, write_json
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import read_page, write_report
-from reports.results import read as read_result  # noqa: F401  # and who read one here
 from reports.schema import FLAGS, TABLES, TEXTS, VISIBLE, all_columns, read_bytes
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced

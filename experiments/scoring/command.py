@@ -1,13 +1,13 @@
 """`python -m experiments score REAL A B ...`: which images are nearest to real ones, with intervals?
 
 Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments. With --margin: 0
-harmless, 1 harmful, 3 not decided (with --margin auto always, unless it is harmful), 4 expired (with --verify).
+harmless, 1 harmful, 3 not decided (with --margin auto always, unless it is harmful).
 """
 
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,9 +34,8 @@ Examples:
   score none before/ after/ --margin 0.02                                # is a faster pipeline harmless?
 
 Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided;
-with --margin auto 1 or 3; with --verify also 4, if something else changed.
+with --margin auto 1 or 3.
 docs/score.md says more."""
-EXPIRED = 4  # exit status
 QUIET = tyro.conf.arg(help_behavior_hint="")
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
@@ -61,16 +60,6 @@ class ScoreOptions:
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
     """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN].
     clips: folders of frames."""
-    crops: int = 0
-    """With --margin: number of full-resolution crops per image to compare too."""
-    control: Annotated[str | None, option_help("IMAGES")] = None
-    """With --margin: images of the unchanged pipeline, from another build. How far do they differ?"""
-    metrics: Annotated[tuple[str, ...], option_help("python:MODULE:FUNCTION ...")] = ()
-    """With --margin: functions of an image before and after, which do not decide."""
-    record: Annotated[Path | None, option_help("FILE")] = None
-    """With --margin: write what the verdict stands on."""
-    verify: Annotated[Path | None, option_help("FILE")] = None
-    """Repeat a recorded gate: score AFTER --verify FILE."""
     out: Folder = Path("runs/score")
     """Folder for the result."""
     store: Folder = Path("runs/store")
@@ -98,14 +87,9 @@ def main(options: ScoreOptions) -> int:
     out = options.out.absolute()  # wherever code of the user's goes
     from experiments.run.cache import Cache
     from experiments.run.result_folder import existing_results, lock_folder, print_page
-    from experiments.scoring import compare, equivalence, gate_record
+    from experiments.scoring import compare, equivalence
 
-    basis: Mapping[str, Any] = {}
-    if options.verify:
-        options, basis = gate_record.read_record(options)
     _check(options, out)
-    if options.record and not options.record.absolute().parent.is_dir():
-        raise ValueError(f"record={str(options.record)!r}: there is no such folder")
     existing_results(options.out)  # raises ValueError if others wrote there
     store = Cache(options.store)
     names = ("pairs", "device", "groups", "features", "feature_weights")
@@ -113,19 +97,11 @@ def main(options: ScoreOptions) -> int:
     if options.margin is None:
         output = compare.make_output(compare.compare(options.real, *options.sets, **typed))
     else:
-        typed |= {name: getattr(options, name) for name in ("crops", "control", "metrics")}
         typed["margin"] = None if options.margin == "auto" else options.margin
         typed["reference"] = None if options.real == "none" else options.real
         before, after = options.sets
-        if change := basis and gate_record.find_change(before, after, basis, store):
-            return _say_expired(options, change)
-        answer = equivalence.harmless(before, after, **typed)
-        if change := basis and gate_record.describe_changes(basis, answer.basis):
-            return _say_expired(options, change)
-        output = equivalence.make_output(answer)
+        output = equivalence.make_output(equivalence.harmless(before, after, **typed))
     console = Terminal()
-    if options.record:
-        gate_record.write_record(options.record, options, answer.sentence, answer.basis)
     with lock_folder(out):
         page = output.write(out, time.time() - start)
         aside = [] if console.is_terminal else output.aside  # a terminal shows it below the numbers
@@ -138,16 +114,6 @@ def main(options: ScoreOptions) -> int:
     return output.status if options.margin is not None or options.fail_if_worse else 0
 
 
-def _say_expired(options: ScoreOptions, change: str) -> int:
-    """Prints what changed besides the images after; there is no verdict then. Returns the exit status."""
-    sentence = f"expired: {change}; look at the change, then record the gate anew"
-    console = Terminal()
-    console.print(f"{options.verify}: {sentence}")
-    if options.json or not console.is_terminal:
-        print(json.dumps({"experiment": "harmless", "verdict": "expired", "sentence": sentence}))
-    return EXPIRED
-
-
 def _check(options: ScoreOptions, out: Path) -> None:
     """ValueError if options do not suit each other."""
     if not options.sets:
@@ -155,9 +121,6 @@ def _check(options: ScoreOptions, out: Path) -> None:
     if options.margin is None:
         if options.real == "none":
             raise ValueError("real='none': only --margin needs no real images")
-        for name in ("crops", "control", "metrics", "record"):
-            if getattr(options, name):
-                raise ValueError(f"{name}: this option needs --margin")
         if options.fail_if_worse and len(options.sets) < 2:
             raise ValueError(f"fail_if_worse: {options.sets[0]} is the only set; at least two are compared")
     elif len(options.sets) != 2 or options.fail_if_worse:

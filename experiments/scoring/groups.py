@@ -32,13 +32,13 @@ def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[
     "{prompt}-{seed}.png"; FILE.csv, or FILE.csv:COLUMN, with a row for each image, by name or in their order; or a
     prompt for each image. ValueError if an image has no prompt or two, or if all have the same.
     """
-    prompts, note = group_names(images, groups)
+    prompts, note = _group_names(images, groups)
     if len(set(prompts)) < 2:
         raise ValueError(f"groups: all images of {images.name} have one prompt, so their spread is unknown")
     return renumber(np.array(prompts, dtype=str)), note
 
 
-def group_names(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[list[str], str]:
+def _group_names(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[list[str], str]:
     """The name of each image's prompt, and a note. Arguments and errors as in `groups_of`."""
     if not isinstance(groups, str | Path):
         if len(groups) != images.n:

@@ -38,7 +38,6 @@ class FeatureSet:
     names: None = None
     shape: tuple[int, ...] = ()  # (C, H, W) of latents
     hint: str = ""  # how to save them if they are images
-    grid: tuple[int, ...] = ()  # (C, H, W) of latents that are standardised, so that they can be compared
 
     @property
     def n(self) -> int:
@@ -47,10 +46,6 @@ class FeatureSet:
 
 Input = ImageSet | FeatureSet
 Source = str | Path | NDArray[Any] | Tensor
-
-
-def image_name(images: Input, index: int) -> str:
-    return images.names[index] if images.names else f"image {index}"
 
 
 def open_input(source: Source, store: Cache, name: str = "") -> Input:
@@ -170,7 +165,7 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
     for source in latents:
         values = (source.features.reshape(source.n, channels, -1) - mean) / std
         features = values.reshape(source.n, -1).astype(np.float32)
-        standardised.append(FeatureSet(source.name, features, grid=before.shape))
+        standardised.append(FeatureSet(source.name, features))
     size = "x".join(map(str, before.shape))
     return tuple(standardised), (
         f"latents of {size} are compared, each channel in standard deviations of {before.name}: copies are those of "

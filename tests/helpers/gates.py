@@ -8,7 +8,7 @@ from PIL import Image
 
 from experiments import harmless
 from experiments.scoring import command
-from experiments.scoring.equivalence import EquivalenceCheck, Harmless
+from experiments.scoring.equivalence import Harmless
 
 N = 300
 MARGIN = ("--margin", "0.02")
@@ -32,19 +32,3 @@ def measure_change(
 ) -> Harmless:
     """Pairs by their order; unless the options say so otherwise, in digits features."""
     return harmless(before, after, margin, groups, **{"pairs": "order", "features": "digits"} | options)
-
-
-def find(answer: Harmless, name: str) -> EquivalenceCheck:
-    """Its one check whose name has these words."""
-    (check,) = (check for check in answer.checks if name in check.check)
-    return check
-
-
-def as_pixels(numbers: np.ndarray) -> np.ndarray:
-    return np.clip(numbers, 0, 255).astype(np.uint8)
-
-
-def latents(seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal((N, 4, 1, 1)) + 0.5 * rng.standard_normal((N, 4, 6, 6))
-    return (values * [[[1]], [[3]], [[0.2]], [[90]]] + [[[0]], [[5]], [[-1]], [[20]]]).astype(np.float32)

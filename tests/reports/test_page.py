@@ -20,7 +20,7 @@ from reports.formats import (
     short,
     values_and_difference,
 )
-from reports.page import Axis, Bar, Code, KeyFigure, Page, Row, SampleGrid, Source, Table
+from reports.page import Axis, Bar, Code, KeyFigure, Page, Row, Source, Table
 
 
 def test_an_axis_goes_through_0_and_beyond_its_values_and_ends_at_its_edges():
@@ -49,11 +49,10 @@ def test_a_bar_without_an_interval_is_a_dot_and_only_verdicts_have_colours():
 
 def test_the_first_screen_as_text_and_the_names_of_all_strips():
     figures = [KeyFigure("Effect", "−2", ["95 %"], legend=[("real", "only where it is drawn")])]
-    rest = {"grid": SampleGrid("", "", ["8"], [("eta 0", [("s2", "1.0"), None])]),
-            "tables": [Table("", (), [Row("a", [], "s1"), Row("b", []), Row("c", [], "s1")])]}  # fmt: skip
+    tables = [Table("", (), [Row("a", [], "s1"), Row("b", []), Row("c", [], "s1"), Row("d", [], "s2")])]
     page = Page(Source(), "Which?", "Yes.", "It helps.", advice="Use it.", also="So elsewhere.", warnings=["Far."],
                 caveats=["Grain."], facts=[("Data", "digits"), ("Run again", Code("", "x"))], key_figures=figures,
-                **rest)  # fmt: skip
+                tables=tables)  # fmt: skip
     screen = [
         "verdict: Yes. It helps.",
         "what to do: Use it.",
