@@ -20,7 +20,7 @@ from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
     "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "chosen"), "run": "score",
-    **{name: name for name in ("factors", "robustness", "compare", "score", "harmless", "losses", "levels")},
+    **{name: name for name in ("factors", "robustness", "compare", "score", "harmless", "levels")},
     **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md

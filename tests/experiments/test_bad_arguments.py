@@ -15,9 +15,7 @@ from diffusion_core import load
 
 OWN = """
 from diffusion_core import GaussianDenoiser
-plain = fine = GaussianDenoiser()
-def flat(index, sigma): return 1 + index % 7 / 7
-def steep(index, sigma): return 2 + index % 7 / 7
+plain = GaussianDenoiser()
 """
 EXPERIMENTS = [
     ("tune --budgets 0", "error: budgets=0: it must be at least 1"),
@@ -64,15 +62,6 @@ OTHERS = [
      "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
     ("check --network python:my_nets:plain --threads 0", "threads=0: it must be at least 1"),
     ("run --data npz:digits.npz", "it has 60 images; 500 samples need 1,500, and 40, the fewest, 120"),
-    ("losses my_nets:flat", "it must be two or more of different names"),
-    ("losses my_nets:flat my_nets:flat", "it must be two or more of different names"),
-    ("losses a=my_nets:flat,my_nets:steep my_nets:flat", "each of as many networks"),
-    ("losses my_nets:flat python:my_nets:plain", "a function brings its own images and units"),
-    ("losses my_nets:flat my_nets:steep --held-out npz:digits.npz", "a function brings its own images"),
-    ("losses my_nets:flat my_nets:steep --n 20", "n, the number of images,=20: it must be at least 40"),
-    ("losses python:my_nets:plain python:my_nets:fine",
-     "'mnist5k' has no test split; data='mnist' has one; --held-out NAME names"),
-    ("losses python:my_nets:plain python:my_nets:fine --held-out npz48:digits.npz", "its shape is"),
 ]  # fmt: skip
 
 
