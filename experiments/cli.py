@@ -26,7 +26,6 @@ STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "schedules": "schedules.Schedules",
     "noise_levels": "noise_levels.NoiseLevels",
     "run": "sweep.OneSetting",
-    "tune": "tune.Tune",
 })  # fmt: skip
 SWEEP = "Your own question: FILE.py says which settings to compare."
 SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma

@@ -18,13 +18,9 @@ from diffusion_core import GaussianDenoiser
 plain = GaussianDenoiser()
 """
 EXPERIMENTS = [
-    ("tune --budgets 0", "error: budgets=0: it must be at least 1"),
-    ("tune --search-seed 99999999999999999999", "error: search_seed=99999999999999999999: it must be between 0"),
-    ("tune --time 10", "error: time='10': it must read like 90s, 10min or 2h"),
-    ('tune --settings "karras, heun, at 0"', "error: settings='karras, heun, at 0': it must be a schedule and"),
-    ('tune --settings "karas, heun"', "; did you mean karras?"),
-    ("beta --setting /nowhere.json", "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),
-    ("beta --setting x.json --sigma-min 1", "error: sigma_min, setting: the setting has its own schedule"),
+    ("schedules --budgets 0", "error: budgets=0: it must be at least 1"),
+    ("schedules --time 10", "error: time='10': it must read like 90s, 10min or 2h"),
+    ("schedules --schedules karas", "; did you mean karras?"),
     ("beta --betas 0.99", "error: beta=0.99: "),
     ("beta --samplers heun", "error: samplers: nothing is explored, since mnist5k.json says what was chosen"),
     ("beta --n-samples 1667", "error: n_samples=1667: it must be between 40 and 1666"),

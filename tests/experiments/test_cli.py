@@ -18,7 +18,7 @@ from experiments.run.setup_warnings import check_command
 from experiments.run.study import Study
 
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
-OURS = ("beta", "schedules", "noise_levels", "run", "tune")
+OURS = ("beta", "schedules", "noise_levels", "run")
 
 
 def preset(name: str, preset: str) -> Study:
@@ -70,7 +70,6 @@ def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.Captur
 
 @pytest.mark.parametrize("name, own", [
     ("beta", "--curve-etas"), ("schedules", "--schedules"), ("noise_levels", "--train-noise"), ("run", "--sampler"),
-    ("tune", "--budgets"),
 ])  # fmt: skip
 def test_short_help_has_the_own_options_on_one_screen(
     name: str, own: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
