@@ -95,7 +95,7 @@ Each experiment answers one question about the noise of a diffusion model with a
 
 Start with:
   {prog} beta --preset smoke     about 20 seconds: does everything work here?
-  {prog} beta --help             the main options, with examples; --help-all: all"""
+  {prog} beta --help             its options, with examples"""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bad arguments of any command: one line that says what is wrong, and exit status 2. A new case is one line.
 
-What a function of its own refuses is tested beside it: names of parts, networks, data, --only, --config.
+What a function of its own refuses is tested beside it: names of parts, networks, data, --only.
 """
 
 import shlex
