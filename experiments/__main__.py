@@ -24,10 +24,6 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.levels",
         "Which noise levels does a sampler visit? levels my_file:sampler --steps 4 8 28",
     ),
-    "losses": (
-        "experiments.losses",
-        "At which noise levels is a network better? losses python:my_model:before python:my_model:after",
-    ),
     "score": (
         "experiments.scoring.command",
         "Which of these images are nearest to real ones? With intervals: score REAL A B",
@@ -95,7 +91,7 @@ Each experiment answers one question about the noise of a diffusion model with a
 
 Start with:
   {prog} beta --preset smoke     about 20 seconds: does everything work here?
-  {prog} beta --help             the main options, with examples; --help-all: all"""
+  {prog} beta --help             its options, with examples"""
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ without: other networks chose both. The curves over beta, eta and evaluations sh
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from diffusion_core.samplers.euler import Euler
 from experiments.candidates import Candidates
 from experiments.distances.feature_spaces import default_features
-from experiments.export.settings_file import schedule_from
 from experiments.run.comparisons import (
     CONFIRM,
     PRIMARY,
@@ -42,7 +40,6 @@ from reports.schema import ANY_NOISE, WITH, WITHOUT
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-STEPS = 66  # of the primary contrast's schedule
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
@@ -88,7 +85,6 @@ class Beta(Candidates):
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",
         "--only-primary --data mnist": "the comparison that was fixed beforehand, on 60,000 digits",
-        "--network python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16": "your network, as tuned",
     }
 
     n_samples: int = 500
@@ -100,12 +96,10 @@ class Beta(Candidates):
     """Network evaluations within which the best compete. Curves have eta 0 and 1 at each."""
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A test."""
-    n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
-    """Steps of the primary contrast's schedule. With --setting: one of its budgets."""
+    n_steps: int = 66
+    """Steps of the primary contrast's schedule."""
     sigma_min: Annotated[float | None, option_help("SIGMA", "0.03; 0.003 where the features see noise")] = None
     """Last level of the primary contrast. And of the curves; the settings that compete have --last-levels."""
-    setting: Annotated[Path | None, option_help("FILE", "none: geometric from 30 to --sigma-min")] = None
-    """settings.json of tune: compare on its schedule. With one step per evaluation of its budget."""
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
     """Betas of the curve at alpha = 0.1. Beta is the fresh noise, alpha the noise that a step removes, both as a share
     of sigma. 0 is always added."""
@@ -113,27 +107,14 @@ class Beta(Candidates):
     """Etas of the curve. On the schedule of the primary contrast; 0 and 1 are always added."""
     alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
-    def check(self) -> None:
-        super().check()
-        if self.setting and self.sigma_min is not None:
-            raise ValueError("sigma_min, setting: the setting has its own schedule; give one of them")
-
     @property
     def size(self) -> str:
         return f"{super().size} of the primary contrast"
 
-    @cached_property
-    def fixed(self) -> tuple[Schedule, bool]:
-        """The schedule of the primary contrast, and whether a last step goes to 0."""
-        if self.setting:
-            return schedule_from(self.setting, self.n_steps, self)
-        n_steps = STEPS if self.n_steps is None else self.n_steps
-        return Schedule(n_steps=n_steps, sigma_min=self.lowest if self.sigma_min is None else self.sigma_min), False
-
     @property
     def schedule(self) -> Schedule:
-        """That of `fixed`, without its last step."""
-        return self.fixed[0]
+        """The schedule of the primary contrast."""
+        return Schedule(n_steps=self.n_steps, sigma_min=self.lowest if self.sigma_min is None else self.sigma_min)
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -145,20 +126,10 @@ class Beta(Candidates):
         words = [
             sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names | last}) for names in differ
         ]
-        fixed = (
-            not self.setting and replace(self.schedule, sigma_min=presets[0].schedule.sigma_min) == presets[0].schedule
-        )
+        fixed = replace(self.schedule, sigma_min=presets[0].schedule.sigma_min) == presets[0].schedule
         changed = min(words, key=len) if fixed else []
         formulas = {} if self.only_primary else super().provenance
         return {**formulas, "fixed_beforehand": fixed, "differs_from_preset": changed}
-
-    @property
-    def notes(self) -> Sequence[str]:
-        if not self.setting:
-            return ()
-        schedule, final = self.fixed
-        steps = f"{schedule.n_steps} steps{' and one to 0' if final else ''}"
-        return [f"the schedule is {schedule.name}, {steps}, from {self.setting}"]
 
     @property
     def choices_path(self) -> Path | None:
@@ -184,10 +155,10 @@ class Beta(Candidates):
 
     def settings(self) -> Iterator[Setting]:
         """The primary contrast and its control; then the curves."""
-        schedule, final = self.fixed
+        schedule = self.schedule
         for eta in (0.0, 1.0):
-            yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY, final_denoise=final)
-        yield Setting("eta 0", schedule, Euler(0.0), PRIMARY, final_denoise=final).again(retrained=False)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY)
+        yield Setting("eta 0", schedule, Euler(0.0), PRIMARY).again(retrained=False)
         if self.only_primary:
             return
         few: dict[str, Any] = {"n": min(CURVE_SAMPLES, self.n_samples), "networks": 1}
@@ -195,11 +166,10 @@ class Beta(Candidates):
             rule = AlphaBetaSchedule(self.alpha, beta, sigma_min=schedule.sigma_min)
             yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
         for eta in sorted({0.0, 1.0, *self.curve_etas}):
-            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", final_denoise=final, **few)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", **few)
         for budget, eta in itertools.product(self.budgets, (0.0, 1.0)):
-            shorter = replace(schedule, n_steps=max(budget - final, 1))  # one evaluation is too few for a step to 0 too
-            how: dict[str, Any] = {"final_denoise": final, "budget": budget}
-            yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", **how, **few)
+            shorter = replace(schedule, n_steps=budget)
+            yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=budget, **few)
 
     def explore(self) -> Iterator[Setting]:
         yield from () if self.only_primary else super().explore()

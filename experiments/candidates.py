@@ -1,6 +1,6 @@
 """The settings that compete: one list of noise schedules, of where they end, and of samplers. No study has another.
 
-`beta`, `schedules` and `tune` ask their questions of it. Options vary it: --schedules, --samplers, --etas and
+`beta` and `schedules` ask their questions of it. Options vary it: --schedules, --samplers, --etas and
 --last-levels.
 """
 

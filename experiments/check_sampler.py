@@ -17,7 +17,7 @@ HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so t
 A sampler is right if mean and standard deviations of its samples converge to the data's with more steps, and depend on
 its own noise and generator alone. It does not see an error at one step whose effect vanishes with more steps, such as
 one wrong level: use --order, --reference or `levels`. A check takes about 4 seconds; docs/samplers.md says how.
-Your sampler, my_file.py, which run, schedules and tune take as well:
+Your sampler, my_file.py, which run and schedules take as well:
     @dataclass(frozen=True)
     class Mine(Sampler):                             # from experiments import Sampler; its parameters are fields
         def run(self, eps, x, sigmas, noise):        # noise(): unit noise; yields x after each step

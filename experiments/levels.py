@@ -33,7 +33,7 @@ to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied
 
 Schedules:
   my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
-  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in tune or printed here
+  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in schedules or printed here
   levels.txt                                       a list of numbers: sigmas, times, log SNR, ..., separated by spaces,
                                                    commas or lines, in brackets or not
   scheduler_config.json                            a scheduler of diffusers

@@ -107,7 +107,7 @@ class NoiseLevels(ExploringStudy):
         super().check()
         if not self.trains:
             rule = f"it must be trained here, as {', '.join(TRUNKS)} and build:MODULE:FUNCTION are"
-            raise ValueError(f"network={self.network!r}: {rule}; losses and score compare trained networks")
+            raise ValueError(f"network={self.network!r}: {rule}; score compares trained networks")
 
     @property
     def provenance(self) -> Mapping[str, Any]:

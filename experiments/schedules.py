@@ -5,18 +5,22 @@
     python -m experiments schedules --schedules "karras(rho=5)" --last-levels 0.1 --budgets 10 20 --samplers heun
 
 Each setting gets the longest schedule that its number of network evaluations allows. Some networks try all settings and
-choose; others compare the chosen with the default, geometric with eta 0. tune.py is the same study
-for a network of your own.
+choose; others compare the chosen with the default, geometric with eta 0.
 """
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from experiments.candidates import Candidates
 from experiments.run.comparisons import DEFAULT, Choice, Duel, duel_defaults, duel_fewest
+from experiments.run.options import option_help
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Presets
 from reports.schema import AT_LARGEST
+
+UNITS = {"s": 1, "min": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,25 @@ class Schedules(Candidates):
         "": "the whole list, at equal evaluations",
         '--schedules geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two of each",
         "--schedules karras vp --last-levels 0.01 0.03 0.1 --etas 0 1": "where should the last step to 0 begin?",
+        "--network python:my_model:eps --budgets 8 16 --time 20min": "for your network; stop after 20 minutes",
     }
+
+    time: Annotated[str | None, option_help("TIME", "no limit")] = None
+    """Time limit, such as 10min. After 60 % of it nothing is explored, after its end nothing is confirmed; the report
+    lists what did not run."""
+
+    def check(self) -> None:
+        super().check()
+        _ = self.time_limit
+
+    @property
+    def time_limit(self) -> float:
+        """The seconds of --time. ValueError for a text that is no duration such as 10min."""
+        if self.time is None:
+            return math.inf
+        if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", self.time.strip())):
+            raise ValueError(f"time={self.time!r}: it must read like 90s, 10min or 2h")
+        return float(match[1]) * UNITS[match[2]]
 
     def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         """And the chosen of more evaluations against those of the fewest, and of fewer against the largest default."""

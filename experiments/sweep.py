@@ -3,6 +3,7 @@
     python -m experiments sweep FILE.py --preset smoke
     python -m experiments sweep FILE.py --help
     python -m experiments sweep --vary eta=0,0.5,1 schedule=karras,vp train-noise=log-normal,edm2
+    python -m experiments sweep --vary --help
     python -m experiments run --schedule "karras(rho=7)" --n-steps 18 --sampler heun
     python -m experiments run --train-noise "log-normal(0, 1)" --weighting unit-eps --sampler "euler(eta=1)"
 

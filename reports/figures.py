@@ -137,32 +137,28 @@ def draw_levels(rows: pd.DataFrame) -> Canvas:
     return canvas
 
 
-def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") -> Canvas:
+def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
     """The error at each noise level as a ratio to that of the first setting, above the densities of the levels.
 
     `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,
-    sigma, density. `label`: of the errors, if they are drawn as they are.
+    sigma, density.
     """
     usual = curves[curves["setting"] == curves["setting"].iloc[0]].set_index("sigma")["relative_error"]
-    ratio = curves.assign(ratio=curves["relative_error"] / (1 if label else curves["sigma"].map(usual)))
+    ratio = curves.assign(ratio=curves["relative_error"] / curves["sigma"].map(usual))
     peak = densities.groupby("train_noise")["density"].transform("max")
     order = list(ratio["setting"].unique())
     canvas = Canvas(figsize=(WIDTH, 3.2 + 1.3 * ROW * len(order)))
-    heights = (3, 1.4) if len(densities) else (3,)
-    axes = canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
-    above, below = axes[0, 0], axes[-1, 0]
+    above, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
     palette = enumerate(sns.color_palette("colorblind"))
     readable = [color for index, color in palette if index not in PALE]
     colors = dict(zip(order, sns.color_palette(readable, len(order)), strict=True))
     first = ratio.drop_duplicates("train_noise").set_index("train_noise")["setting"].map(colors).to_dict()
     sns.lineplot(ratio, x="sigma", y="ratio", hue="setting", style="setting", palette=colors, ax=above)
     relative = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
-    if len(densities):
-        sns.lineplot(relative, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
-        below.set(ylabel="density in\ntraining\n(peak = 1)", ylim=(0, None))
+    sns.lineplot(relative, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
     ends = ratio["sigma"].min(), ratio["sigma"].max()
-    above.set(xscale="log", yscale="log", ylabel=label or f"error, ratio to\n{order[0]}", xlim=ends)
-    below.set(xlabel="noise level sigma")
+    above.set(xscale="log", yscale="log", ylabel=f"error, ratio to\n{order[0]}", xlim=ends)
+    below.set(xlabel="noise level sigma", ylabel="density in\ntraining\n(peak = 1)", ylim=(0, None))
     plain_ticks(above.yaxis)
     plain_ticks(below.xaxis)
     sns.move_legend(above, "lower left", bbox_to_anchor=(0, 1), title=None)

@@ -8,9 +8,9 @@ import pandas as pd
 
 from reports.schema import METRICS, NO_DIFFERENCE, NOT_SIGNIFICANT
 
-NAMES = {"precision": "precision", "recall": "recall", "loss": "loss, %"}
+NAMES = {"precision": "precision", "recall": "recall"}
 NAMES |= {name: metric.shown for name, metric in METRICS.items()}
-SCALES = {metric: 1000.0 for metric, name in NAMES.items() if name.endswith(" ×1000")} | {"loss": 100.0}
+SCALES = {metric: 1000.0 for metric, name in NAMES.items() if name.endswith(" ×1000")}
 MOST_DECIMALS = 6
 CARDINALS = "One Two Three Four Five Six Seven Eight Nine Ten".split()
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()

@@ -19,8 +19,8 @@ from reports.results import LoadedResult, find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
-    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "chosen"), "run": "score",
-    **{name: name for name in ("factors", "compare", "score", "harmless", "losses", "levels")},
+    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "sweep"), "chosen"), "run": "score",
+    **{name: name for name in ("factors", "compare", "score", "harmless", "levels")},
     **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
@@ -87,7 +87,7 @@ def write_page(folder: Path, page: Page) -> None:
 
 
 def publish_result(folder: Path, out: Path) -> None:
-    """Copies tables, the pictures of the page and exports to `out`, and writes the page there.
+    """Copies tables and the pictures of the page to `out`, and writes the page there.
 
     Raises:
         FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or no commit, or networks
@@ -108,12 +108,7 @@ def publish_result(folder: Path, out: Path) -> None:
             reason = f"commit {others[0]} trained its networks, not {commit}"
         raise ValueError(f"{folder}: {reason}; run it again from a clean checkout, with a new --store")
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
-    exports = [path.name for path in folder.glob("export/*")]
-    files = [
-        *find_files(folder, ["run.json", "settings.json", "choices.json"]),
-        *find_files(folder / "export", exports),
-    ]
-    for path in (*files, *find_files(folder / "images", pictures)):
+    for path in (*find_files(folder, ["run.json", "choices.json"]), *find_files(folder / "images", pictures)):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

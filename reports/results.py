@@ -91,7 +91,7 @@ class LoadedResult:
         rows = self.contrasts
         names = ["kind", "section", "a", "b", "n_samples"]
         alike = (rows[names] == contrast[names]).all(axis=1) & (rows["metric"] == metric)
-        for name in ("budget", "nfe_a", "final_denoise", "sigma"):
+        for name in ("budget", "nfe_a", "final_denoise"):
             alike &= rows[name].isna() if pd.isna(contrast[name]) else rows[name].eq(contrast[name]).fillna(False)
         return rows[alike]
 

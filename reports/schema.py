@@ -28,7 +28,6 @@ PRIMARY_METRIC = "mmd"
 OF_METRICS = " ".join(
     f"{name}{'?' if metric.later else ''} {f'{name}_se?' if metric.kernel else ''}" for name, metric in METRICS.items()
 )
-LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
@@ -63,7 +62,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? p_adjusted? family? n_compared? detectable? n_to_settle? networks_to_settle?
-            new_network_low? new_network_high? no_verdict? verdict sigma? share? note?
+            new_network_low? new_network_high? no_verdict? verdict
             choice? visible_noise_a? visible_noise_b? more_noise? recommended? noisy_b? n_lower? odd_seed?
             odd_difference? odd_low? odd_high? depends?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best

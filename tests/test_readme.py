@@ -22,7 +22,7 @@ from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
-from experiments import check, check_sampler, compare_results, levels, losses, store
+from experiments import check, check_sampler, compare_results, levels, store
 from experiments.cli import STUDIES, parse
 from experiments.run.networks import RECIPES
 from experiments.scoring.command import ScoreOptions
@@ -127,7 +127,7 @@ def test_what_is_imported_exists(line: str):
 
 PARSED: dict[str, type] = {
     "check": check.CheckOptions, "check-sampler": check_sampler.CheckSamplerOptions, "levels": levels.LevelsOptions,
-    "losses": losses.LossesOptions, "compare": compare_results.CompareOptions,
+    "compare": compare_results.CompareOptions,
     "score": ScoreOptions, "store": store.StoreOptions, "bench": BenchOptions,
 }  # fmt: skip
 

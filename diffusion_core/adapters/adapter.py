@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.adapters.times import FlowTime, Time, is_ddpm_table
+from diffusion_core.adapters.times import FlowTime, Time
 from diffusion_core.data.dataset import DataSet, Images, Values
 from diffusion_core.tensors import broadcast_like
 from diffusion_core.validation import check_fields, check_range
@@ -170,14 +170,6 @@ class Adapter(nn.Module):
             return None
         tensors = itertools.chain(self.net.parameters(), self.net.buffers())
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
-
-    @property
-    def default_schedules(self) -> tuple[str, ...]:
-        """Schedules of the loops that such networks come with, the usual one first; a step to 0 follows them."""
-        if self.convention.process == "flow":
-            return "flow", "flow(shift=3)"
-        # for DDPM's table that of diffusers' DDIMScheduler and DDPMScheduler
-        return ("ddpm-leading",) if is_ddpm_table(self.convention.time) else ()
 
     @property
     def span(self) -> Range:

@@ -179,13 +179,6 @@ def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **opt
     return TableTime(ddpm_table(as_type("n", int, n), start, end, 1.0), **options)
 
 
-def is_ddpm_table(time: Time) -> bool:
-    """Whether `time` is that of `linear_betas()`, up to rounding in float32."""
-    table = torch.tensor(ddpm_table(data_std=1.0))
-    present = torch.tensor(time.sigmas) if isinstance(time, TableTime) else torch.empty(0)
-    return present.shape == table.shape and torch.allclose(present, table, rtol=1e-3, atol=0)
-
-
 def from_betas(betas: Sequence[float] | Tensor, **options: Any) -> TableTime:
     """The index in the table of a discrete VP process, given its variances per step (T,) in (0, 1), else ValueError."""
     values = [float(beta) for beta in betas]

@@ -16,7 +16,7 @@ class DataSet:
 
     name: str
     labels: Tensor
-    mean: float  # of the training split
+    mean: float
     std: float
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class DataSet:
         return tuple(self.numbers.shape[1:])
 
     def standardised(self, which: slice | Tensor = slice(None)) -> Tensor:
-        """The images or values at an index, float32 (n, *shape); over the training split mean 0 and std 1."""
+        """The images or values at an index, float32 (n, *shape), with mean 0 and std 1 over all."""
         return (self.numbers[which].float() - self.mean) / self.std
 
     def decode(self, x: Tensor) -> Tensor:

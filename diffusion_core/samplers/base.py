@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from diffusion_core.schedules.sigma import MAX_STEPS, Sigmas
 
@@ -55,10 +55,6 @@ class Sampler:
         """The smallest positive and the largest level of the schedule and of all evaluations along it."""
         levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)[0]) if sigma > 0]
         return min(levels), max(levels)
-
-    def below(self, most: float, sigmas: Sigmas) -> Self:
-        """The sampler, changed so that it raises no level of the schedule above `most`, if its parameters allow it."""
-        return self
 
     def row(self, sigmas: Sigmas) -> dict[str, Any]:
         """Its columns of table.csv about the noise put back: alpha, beta, eta, s_churn, mu, beta_ks, if they exist."""

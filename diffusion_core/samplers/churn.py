@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.schedules.sigma import Sigmas
@@ -42,11 +42,8 @@ class Churn(Sampler):
 
     def raised(self, sigma: float, n_steps: int) -> float:
         """The level that a step starts from: the paper's sigma_hat = (1 + gamma) sigma."""
-        return sigma * self.gain(n_steps) if self.s_min <= sigma <= self.s_max else sigma
-
-    def gain(self, n_steps: int) -> float:
-        """The paper's 1 + gamma, by which a level is multiplied."""
-        return 1 + min(self.s_churn / n_steps, MAX_GAMMA)
+        gamma = min(self.s_churn / n_steps, MAX_GAMMA)
+        return sigma * (1 + gamma) if self.s_min <= sigma <= self.s_max else sigma
 
     def add(self, x: Tensor, sigma: float, n_steps: int, noise: Noise) -> float:
         """Adds noise to x in place and returns the raised level. Draws no noise if the level stays sigma."""
@@ -54,12 +51,6 @@ class Churn(Sampler):
         if raised > sigma and self.s_noise > 0:
             x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
         return raised
-
-    def below(self, most: float, sigmas: Sigmas) -> Self:
-        if max(self.raised(sigma, len(sigmas) - 1) for sigma in sigmas[:-1]) <= most:
-            return self
-        s_max = float(f"{most / self.gain(len(sigmas) - 1):.6g}")  # as names show it
-        return replace(self, s_max=s_max) if s_max >= self.s_min else self
 
     def row(self, sigmas: Sigmas) -> dict[str, Any]:
         return {"s_churn": self.s_churn}

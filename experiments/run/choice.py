@@ -85,22 +85,20 @@ def choose(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Pl
             allowed = [c for c in candidates if c.role == role and _is_allowed(study, c, budget)]
             pool = [c for c in allowed if c.sides or c in alone or not sides]
             limit = f" within {budget} evaluations" if study.within else ""
-            for candidate, reason, advisable in pick(pool, study.finalists):
+            for candidate, reason, advisable in pick(pool):
                 take(candidate, budget, role, reason + limit, advisable or candidate.is_training)
     return Choices([*_rows(study, candidates, reasons)], chosen)
 
 
-def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]:
-    """The n lowest whose visible noise is within the limit; then the lowest of all, if it shows more.
+def pick(pool: Sequence[Candidate]) -> list[tuple[Candidate, str, bool]]:
+    """The lowest whose visible noise is within the limit; then the lowest of all, if it shows more.
 
     Each with the reason in words, and whether it may be recommended.
     """
     ranked = sorted(pool, key=lambda candidate: (candidate.score, candidate.order))
     quiet = [candidate for candidate in ranked if not candidate.noisy]
-    words = "lowest" if n == 1 else f"one of the {n} lowest"
-    if ranked[:1] != quiet[:1]:
-        words += " within the limit of visible noise"
-    picked = [(candidate, "the only one" if len(pool) == 1 else words, True) for candidate in quiet[:n]]
+    words = "lowest" if ranked[:1] == quiet[:1] else "lowest within the limit of visible noise"
+    picked = [(candidate, "the only one" if len(pool) == 1 else words, True) for candidate in quiet[:1]]
     if ranked and ranked[0].noisy:
         picked.append((ranked[0], "lowest, above the limit of visible noise", False))
     return picked

@@ -110,7 +110,11 @@ def _check_marked(name: str, content: Mapping[str, Any], chosen: Sequence[Choice
 
 
 def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, network: str, features: str) -> None:
-    check_origin(name, content, network, resolve(study.data))
+    data = resolve(study.data)
+    if content["network"] != network:
+        raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
+    if content["data"].rpartition("@")[2] != data.rpartition("@")[2]:  # a user's fingerprint
+        raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")
     own: Row = {"experiment": study.page, "features": features}
     own |= {"recipe": study.recipe} if study.trains else {}
     for what, value in own.items():
@@ -123,11 +127,3 @@ def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, 
     if not content["seeds"]:
         raise ValueError(f"{name}: it does not say which networks chose")
     check_seeds(study.confirmers, content["seeds"])
-
-
-def check_origin(name: str, content: Mapping[str, Any], network: str, data: str) -> None:
-    """Raises ValueError if a file is about another network or other data than these."""
-    if content["network"] != network:
-        raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
-    if content["data"].rpartition("@")[2] != data.rpartition("@")[2]:  # a user's fingerprint
-        raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")

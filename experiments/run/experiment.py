@@ -308,7 +308,6 @@ class _Command:
         printing.print_notes(self.console, notes, warnings)
         if isinstance(study, ExploringStudy):
             choices_file.mark_control(self.out, tables["contrasts.csv"])
-        study.after_write(self.out, results, tables, self.console.print)
         files = needed_files(list(results.files), self.cache)
         whole_cost = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}

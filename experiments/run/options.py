@@ -43,8 +43,6 @@ class RunOptions:
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
     """Size: smoke (20 seconds), laptop or gpu."""
-    config: Annotated[Path | None, option_help("FILE", "none")] = None
-    """Options from a file: a run.json, or JSON of options. Typed options count more."""
     out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
     store: Folder = Path("runs/store")
@@ -131,7 +129,7 @@ class Options(RunOptions):
         return self.out or self.home / "runs" / f"{name}-{self.preset}"
 
     def resolve(self, study: Any) -> dict[str, Any]:
-        """All options and their values as JSON has them, for run.json; `--config` takes them back."""
+        """All options and their values as JSON has them, for run.json."""
         values = {part.name: getattr(owner, part.name) for owner in (study, self) for part in fields(owner)}
         del values["typed"], values["home"]
         return dict(json.loads(json.dumps(values, default=self.relative)))

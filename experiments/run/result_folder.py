@@ -35,9 +35,9 @@ from reports.schema import FLAGS, TABLES, TEXTS, VISIBLE, all_columns, read_byte
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 WORKS = "Everything works. This test run is too small to show anything else."
-SINGLE = ("run.json", "settings.json", "report.html", "report.md")
+SINGLE = ("run.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
-FOLDERS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
+FOLDERS = {"images": "*.png", "figures": "*.svg"}
 TIMES = {
     "wall_seconds",
     "total_seconds",
@@ -116,9 +116,8 @@ def write_tables(
     earlier = existing_results(folder)
     inputs = [path for path in earlier if path.suffix in (".csv", ".xz", ".png")]  # of the report
     unchanged = {str(path.relative_to(folder)): path.read_bytes() for path in inputs} == contents
-    for path in earlier:
-        if not unchanged or path.name == "settings.json" or path.parent.name == "export":  # which are written later
-            path.unlink()
+    for path in earlier if not unchanged else ():
+        path.unlink()
     for name, content in contents.items() if not unchanged else ():
         (folder / name).parent.mkdir(exist_ok=True)
         write_bytes(folder / name, content)

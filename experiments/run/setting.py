@@ -79,16 +79,6 @@ def read_schedule(
     return parsing.make(f"schedule={text!r}", table[name], Schedule.rule, *size, **options), final
 
 
-def read_setting(option: str, text: str) -> tuple[str, str]:
-    """The schedule and the sampler that a text names, as texts. ValueError unless it has two parts."""
-    calls = [call.strip() for call in parsing.COMMA.split(text)]
-    if len(calls) != 2 or not all(calls):
-        example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
-        raise ValueError(f"{option}={text!r}: it must be a schedule and a sampler, such as {example}")
-    schedule, sampler = calls
-    return schedule, sampler
-
-
 def read_sampler(label: str) -> Sampler:
     """The sampler of a label such as "eta 0.5", of Euler, or "heun(s_churn=1)"; as in `parsing.parse_sampler`."""
     return Euler(float(label[4:])) if re.fullmatch(r"eta [\d.]+", label) else parsing.parse_sampler(label)

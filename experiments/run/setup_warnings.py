@@ -8,8 +8,6 @@ import torch
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data.dataset import Images
-from diffusion_core.samplers import Sampler
-from diffusion_core.schedules.sigma import Sigmas
 from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.entrypoint import program_name
 from experiments.run.cache import Cache, TensorsAndFacts
@@ -219,9 +217,3 @@ def unknown_level(level: float, span: tuple[float, float]) -> str:
     if level > most * (1 + ROUNDING):
         return f"the network knows no level above {most:.3g}"
     return ""
-
-
-def unknown_levels(sampler: Sampler, schedule: Sigmas, span: tuple[float, float]) -> str:
-    """Why a network that knows the levels of `span` cannot be sampled like this; empty if it can."""
-    reasons = ((sigma, unknown_level(sigma, span)) for sigma in sampler.asked(schedule))
-    return "; ".join(f"sigma {sigma:.3g}: {reason}" for sigma, reason in reasons if reason)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.networks.compiled import Compiled
-from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import bind_index
@@ -404,12 +403,8 @@ def curve_rows(networks: Iterable[Network], cache: Cache) -> list[Row]:
 
 
 def density_rows(networks: Iterable[Network]) -> list[Row]:
-    """Rows of densities.csv: the noise distributions with which networks were trained here."""
-    return noise_rows(dict.fromkeys(network.noise for network in networks if isinstance(network, Trained)))
-
-
-def noise_rows(noises: Iterable[NoiseDistribution]) -> list[Row]:
-    """Rows of densities.csv: noise distributions as densities of ln sigma."""
+    """Rows of densities.csv: the noise distributions of training as densities of ln sigma."""
+    noises = dict.fromkeys(network.noise for network in networks if isinstance(network, Trained))
     log_sigmas = torch.tensor(DENSITY_LEVELS, dtype=torch.float64).log()
     return [
         {"train_noise": noise.name, "sigma": sigma, "density": value}

@@ -146,9 +146,6 @@ class Study:
         """Further tables of its report."""
         return {}
 
-    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
-        """Writes further files from the tables, and tells the user about them."""
-
     @property
     def time_limit(self) -> float:
         """Seconds after which nothing is begun any more; the settings begin nothing after 60 % of them."""
@@ -201,7 +198,6 @@ class ExploringStudy(Study):
         "gpu": GPU | EXPLORE_GPU,
     }
     roles: ClassVar[Sequence[str]] = ()  # of settings that are chosen, if they are always the same
-    finalists: ClassVar[int] = 1  # settings of a role that are confirmed at each number of evaluations
     within: ClassVar[bool] = False  # whether fewer evaluations than allowed compete too
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, "explore_networks", "explore_train_images")
 

@@ -152,12 +152,6 @@ def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
     return model.to(device).eval()
 
 
-def training_config(source: str) -> dict[str, Any]:
-    """The whole config of a network trained here; empty for all others. ValueError as in `fingerprint`."""
-    spelling, _, root = _split(source)
-    return _read_config(root) if spelling == "checkpoint" else {}
-
-
 def _checkpoint_config(root: Path) -> dict[str, str]:
     """Reads the entries NAMED from the config of a network trained here."""
     config = _read_config(root)

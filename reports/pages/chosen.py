@@ -1,9 +1,8 @@
-"""The pages of what explorers chose and what other networks say of it: `schedules`, `noise_levels`, `tune`, and sweeps.
+"""The pages of what explorers chose and what other networks say of it: `schedules`, `noise_levels`, and sweeps.
 
 Results in which nothing was chosen have the page of sweep.py.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,6 @@ NOT_CONFIRMED = "What was chosen was not confirmed."
 TITLES = {
     "schedules": "The chosen schedule and sampler against the default",
     "noise_levels": "The chosen trainings against the baseline",
-    "tune": "The finalists against what you use today",
 }
 AXES = {"train_noise": "noise levels", "weighting": "weights", "parameterisation": "output", "combination": "training"}
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
@@ -90,7 +88,7 @@ def page(result: LoadedResult) -> Page:
         (shown.before, words[0], shown.row["b"]), (shown.after, words[1], shown.row["a"]),
         advice=advice, curves=draw_curves(result, by_question),
         figures=draw_figure(result), plot=plot_errors(result),
-        codes=read_codes(result) or list_codes(by_question, code),
+        codes=list_codes(by_question, code),
         more_facts=[*describe_worst(advised), *snippets.show(code)],
         tables=[make_table(result, [*answers.values()])],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
@@ -350,20 +348,3 @@ def list_codes(by_question: Sequence[Answer], shown: str) -> list[Code]:
     sides = [answer.after for answer in by_question if answer.advised and not is_missing(answer.row["budget"])]
     texts = {settings.name_with_evaluations(side): snippets.write_sampling(side) for side in sides}
     return [Code(name, text) for name, text in texts.items() if text not in ("", shown)]
-
-
-def read_codes(result: LoadedResult) -> list[Code]:
-    """Reads code to paste, from settings.json. Each says if it was not compared with the samples that were measured."""
-    path = result.folder / "settings.json"
-    codes = list[Code]()
-    if not path.is_file():
-        return codes
-    for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
-        title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
-        for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
-            reason = setting.get("not_compared", {}).get(library)
-            note = f" (not compared with our samples: {reason})" if reason else ""
-            codes.append(Code(f"{title}: {library}{note}", (result.folder / file).read_text(encoding="utf-8")))
-        for library, reason in sorted(setting.get("no_exports", {}).items()):
-            codes.append(Code(f"{title}: no code for {library}", f"# {reason}"))
-    return codes

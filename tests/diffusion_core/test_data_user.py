@@ -232,10 +232,7 @@ def test_changed_files_are_noticed():
             call(resolved)
 
 
-def test_data_without_a_test_split_are_said():
-    for name in ("mnist5k", "npz:."):
-        with refused(f"data='{name}' has no test split; data='mnist' has one"):
-            load(name, train=False)
+def test_a_size_out_of_range_is_refused():
     with refused("images of 1025x1025; the size must be from 8 to 1024"):
         load("npz1025:.")
 

@@ -1,6 +1,6 @@
 """Bad arguments of any command: one line that says what is wrong, and exit status 2. A new case is one line.
 
-What a function of its own refuses is tested beside it: names of parts, networks, data, --only, --config.
+What a function of its own refuses is tested beside it: names of parts, networks, data, --only.
 """
 
 import shlex
@@ -15,18 +15,12 @@ from diffusion_core import load
 
 OWN = """
 from diffusion_core import GaussianDenoiser
-plain = fine = GaussianDenoiser()
-def flat(index, sigma): return 1 + index % 7 / 7
-def steep(index, sigma): return 2 + index % 7 / 7
+plain = GaussianDenoiser()
 """
 EXPERIMENTS = [
-    ("tune --budgets 0", "error: budgets=0: it must be at least 1"),
-    ("tune --search-seed 99999999999999999999", "error: search_seed=99999999999999999999: it must be between 0"),
-    ("tune --time 10", "error: time='10': it must read like 90s, 10min or 2h"),
-    ('tune --settings "karras, heun, at 0"', "error: settings='karras, heun, at 0': it must be a schedule and"),
-    ('tune --settings "karas, heun"', "; did you mean karras?"),
-    ("beta --setting /nowhere.json", "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),
-    ("beta --setting x.json --sigma-min 1", "error: sigma_min, setting: the setting has its own schedule"),
+    ("schedules --budgets 0", "error: budgets=0: it must be at least 1"),
+    ("schedules --time 10", "error: time='10': it must read like 90s, 10min or 2h"),
+    ("schedules --schedules karas", "; did you mean karras?"),
     ("beta --betas 0.99", "error: beta=0.99: "),
     ("beta --samplers heun", "error: samplers: nothing is explored, since mnist5k.json says what was chosen"),
     ("beta --n-samples 1667", "error: n_samples=1667: it must be between 40 and 1666"),
@@ -64,15 +58,6 @@ OTHERS = [
      "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
     ("check --network python:my_nets:plain --threads 0", "threads=0: it must be at least 1"),
     ("run --data npz:digits.npz", "it has 60 images; 500 samples need 1,500, and 40, the fewest, 120"),
-    ("losses my_nets:flat", "it must be two or more of different names"),
-    ("losses my_nets:flat my_nets:flat", "it must be two or more of different names"),
-    ("losses a=my_nets:flat,my_nets:steep my_nets:flat", "each of as many networks"),
-    ("losses my_nets:flat python:my_nets:plain", "a function brings its own images and units"),
-    ("losses my_nets:flat my_nets:steep --held-out npz:digits.npz", "a function brings its own images"),
-    ("losses my_nets:flat my_nets:steep --n 20", "n, the number of images,=20: it must be at least 40"),
-    ("losses python:my_nets:plain python:my_nets:fine",
-     "'mnist5k' has no test split; data='mnist' has one; --held-out NAME names"),
-    ("losses python:my_nets:plain python:my_nets:fine --held-out npz48:digits.npz", "its shape is"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """--help: it is true, it appears at once, and what it lists can be typed."""
 
-import json
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from experiments.run.setup_warnings import check_command
 from experiments.run.study import Study
 
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
-OURS = ("beta", "schedules", "noise_levels", "run", "tune")
+OURS = ("beta", "schedules", "noise_levels", "run")
 
 
 def preset(name: str, preset: str) -> Study:
@@ -48,7 +47,7 @@ def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str):
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     name: str, size: str, capsys: pytest.CaptureFixture[str]
 ):
-    text = words_of(printed([name, f"--preset={size}", "--help-all"], capsys))
+    text = words_of(printed([name, f"--preset={size}", "--help"], capsys))
     laptop = preset(name, "laptop")
     sizes = f"laptop: {laptop.size}, {laptop.minutes}; gpu: {preset(name, 'gpu').size}."
     assert f"{sizes} The defaults below are those of --preset {size}." in text
@@ -64,25 +63,8 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
 
 
 def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.CaptureFixture[str]):
-    text = words_of(printed(["sweep", "--help-all"], capsys))
+    text = words_of(printed(["sweep", "--vary", "--help"], capsys))
     assert "--vary" in text and "--no-confirm Without this, as many further networks compare the best" in text
-
-
-@pytest.mark.parametrize("name, own", [
-    ("beta", "--curve-etas"), ("schedules", "--schedules"), ("noise_levels", "--train-noise"), ("run", "--sampler"),
-    ("tune", "--budgets"),
-])  # fmt: skip
-def test_short_help_has_the_own_options_on_one_screen(
-    name: str, own: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = printed([name, "--help"], capsys).splitlines()
-    assert len(lines) <= 51 and all(len(line) <= 80 for line in lines if "python" not in line)
-    listed = {line.split()[0] for line in lines if line.startswith("  --")}
-    assert {own, "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
-    assert not {"--held-out", "--explore-samples"} & listed
-    full = printed([name, "--help-all"], capsys)
-    assert [option for option in listed if option not in full] == [], "what it lists can be typed"
 
 
 @pytest.mark.parametrize(
@@ -178,27 +160,6 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path):
     own = written(tmp_path, FILE)
     sweep, _, name = parse("sweep", ["--seeds", "3", str(own), "--preset", "smoke"], "x")
     assert (type(sweep).__name__, sweep.seeds, name) == ("Asked", 3, "mine")
-
-
-def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path):
-    file, words = tmp_path / "run.json", "--preset smoke --curve-etas 0 0.5 --out kept --compile".split()
-    study, options, _ = parse("beta", words, "x")
-    file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
-    again, same, _ = parse("beta", ["--config", str(file)], "x")
-    assert again == study and replace(same, typed=options.typed, config=None) == options
-    changed, other, _ = parse("beta", [f"--config={file}", "--curve-etas", "1", "--out", "new"], "x")
-    assert changed == replace(study, curve_etas=(1.0,)) and other.out == Path("new").absolute() and other.compile
-    for text, words, message in (
-        ('{"sedes": 3}', [], r"option='sedes': it must be one of .*; did you mean seeds\?$"),
-        ('{"seeds": "3"}', [], r"^seeds='3': it must be a whole number"),
-        ('{"preset": "gpu"}', ["--preset", "smoke"], "^preset, config: "),
-        ("[]", [], "it must hold a JSON object"),
-    ):
-        file.write_text(text)
-        with pytest.raises(ValueError, match=message):
-            parse("beta", ["--config", str(file), *words], "x")
-    with pytest.raises(ValueError, match="nowhere: there is no such file"):
-        parse("beta", ["--config", "nowhere"], "x")
 
 
 def test_a_misspelt_option_is_suggested(capsys: pytest.CaptureFixture[str]):

@@ -2,22 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import latent_pair
 import numpy as np
 import pytest
-import torch
-from arrays import seeded
 from PIL import Image
 from smoke import Ended, known_images, typed
 from user_images import random_pixels
 
 from diffusion_core import load
-from diffusion_core.data.load import resolve
-from experiments.run.networks import adapter_of
-
-SETTINGS = ("--settings", "karras, heun", "--schedules", "karras", "--samplers", "--etas", "0", "1")
 
 
 @pytest.fixture(scope="module")
@@ -69,23 +62,6 @@ def test_decoded_samples_are_compared_with_images(here: Path):
     assert "decoded latents" in (here / "decoded/report.html").read_text()
     again = asked("right", "beta", *options, "--out", "decoded")
     assert again.summary["evaluations"] == 0 and again.summary["verdict"] == ended.summary["verdict"]
-
-
-@pytest.mark.slow(15)
-@pytest.mark.usefixtures("drawn")
-def test_tune_recommends_and_exports_for_latents(here: Path):
-    options = ("--budgets", "4", "--n-samples", "140", "--images", "mnist5k", "--out", "tuned", *SETTINGS)
-    ended = asked("right", "tune", *options)
-    assert ended.status == 0, ended.stderr
-    (path,) = (here / "tuned/export").glob("*-torch.py")
-    code: dict[str, Any] = {}
-    exec(path.read_text(), code)
-    adapter = adapter_of("python:latent_pair:right", resolve(f"latents:{latent_pair.FILE}"), None)
-    assert adapter is not None and adapter.decoder is not None
-    generator = seeded()
-    latents = code["sample"](adapter.net, lambda: torch.randn(64, *latent_pair.SHAPE, generator=generator))
-    assert adapter.decoder(latents).float().std() > 40, "images of digits"
-    assert "# latents = sample(net, lambda: torch.randn(16, 4, 8, 8))  # as in your file" in path.read_text()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tm
         done = smoke(tmp_path, *arguments).summary
         assert done["networks"]["unique"] == 3 and done["samples"]["left"] == 3 * 3
         assert done["evaluations"] == 3 * (128 * 3.5 + 3 * 132 * n_steps)  # 132 is also the usual preset's
-    shown = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), "--help-all").stdout
+    shown = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), "--help").stdout
     assert "Does it run?" in shown and "Steps of the schedule. (default: 2)" in shown
 
 

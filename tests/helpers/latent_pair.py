@@ -15,7 +15,7 @@ from diffusion_core import adapters, load
 from diffusion_core.data.dataset import Values
 from diffusion_core.exact import Empirical
 
-FILE, SHAPE = "latents.npz", (4, 8, 8)
+FILE = "latents.npz"
 N_IMAGES = 1_500  # digits, of which there are 5,000
 
 

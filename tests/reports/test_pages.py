@@ -1,6 +1,5 @@
 """Pages on numbers that are chosen: first screens, as texts beside what they are made of; then what is a page's own."""
 
-import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -61,13 +60,6 @@ def test_the_first_screen(row: str, cell: str, request: pytest.FixtureRequest):
     assert describe_first_screen(page) == case["says"].strip("\n")
     stated = dict([*page.details, *page.facts])
     assert {term: stated.get(term, "") for term in case.get("facts", ())} == case.get("facts", {})
-
-
-@pytest.mark.parametrize("name", FIRST_SCREENS["chosen"])
-@pytest.mark.usefixtures("named_snippets")
-def test_the_first_screen_of_tune_is_that_of_schedules(chosen: Make, name: str):
-    case = FIRST_SCREENS["chosen"][name]
-    assert describe_first_screen(edited(chosen, case, experiment="tune")) == case["says"].strip("\n")
 
 
 def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make):
@@ -226,18 +218,6 @@ def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make):
     assert dict(details)["Versions"].startswith("commit a1 with changes")
     formulas = [("linear", "even steps in sigma"), ("eta (the sampler euler)", "x <- x")]
     assert [pair for pair in details if pair[0].startswith("Formula")] == [(f"Formula: {a}", b) for a, b in formulas]
-
-
-def test_tune_shows_code_of_the_settings_file(chosen: Make):
-    directory = chosen([(16, "x", -4.0, "better")], "tune")
-    (directory / "export").mkdir()
-    (directory / "export" / "x.py").write_text("print('<x>')")
-    one = {"budget": 16, "setting": "x", "exports": {"diffusers": "export/x.py", "torch": "export/x.py"},
-           "not_compared": {"diffusers": "it is absent"}, "no_exports": {"other": "no such sampler"}}  # fmt: skip
-    (directory / "settings.json").write_text(json.dumps({"settings": [one]}))
-    titles = [code.title.removeprefix("16 evaluations, x: ") for code in write_report(directory).codes]
-    assert titles == ["torch", "diffusers (not compared with our samples: it is absent)", "no code for other"]
-    assert "print(&#39;&lt;x&gt;&#39;)" in (directory / "report.html").read_text(encoding="utf-8")
 
 
 def test_run_is_a_score_next_to_that_of_real_images(sweep: Make):

@@ -104,19 +104,6 @@ def test_a_table_counts_as_it_is_told():
     assert whole.time(at).tolist() == [1, 8, 1000, 1, 1000] and whole.time(at).dtype == torch.int64
 
 
-def test_a_network_comes_with_the_levels_of_its_kind():
-    rounded = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)  # as float32 users compute it
-    for time, usual in (
-        (adapters.from_abar(rounded), ("ddpm-leading",)),
-        (linear_betas(whole=True, first=1), ("ddpm-leading",)),
-        (linear_betas(end=0.015), ()),
-        (linear_betas(500), ()),
-        (CosineVP(), ()),
-    ):
-        assert adapters.vp(torch.ones_like, IMAGES, time=time).default_schedules == usual
-    assert adapters.flow(torch.ones_like, IMAGES).default_schedules[0] == "flow"
-
-
 # ------------------------------------------------------------------------------------------------ image size and dtype
 
 

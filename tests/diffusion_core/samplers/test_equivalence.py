@@ -1,8 +1,8 @@
 """Every sampler against another implementation: numpy loops from the papers, diffusers, smalldiffusion.
 
 Both sides get the same network, the same start and the same noise; the whole trajectory is compared. The packages are
-the extra `peers` of pyproject.toml; without them their tests are skipped. Code that `tune` writes for more schedulers
-of diffusers: tests/experiments/export/test_loops.py. Formulas of schedules: tests/diffusion_core/schedules.
+the extra `peers` of pyproject.toml; without them their tests are skipped. Formulas of schedules:
+tests/diffusion_core/schedules.
 """
 
 import itertools

@@ -278,7 +278,7 @@ def test_churn_is_euler_with_reinjection_half_a_step_later():
     """From raised level to raised level (Karras et al. 2022, arXiv 2206.00364, Algorithm 2); the last adds none."""
     churn, noise = EulerChurn(s_churn=2.0), Noise()
     ours = run(churn)[-1]
-    gain = churn.gain(len(SCHEDULE) - 1)
+    gain = churn.raised(1.0, len(SCHEDULE) - 1)
     raised = tuple(gain * sigma for sigma in SCHEDULE[:-1])
     x = start() + math.sqrt(raised[0] ** 2 - SCHEDULE[0] ** 2) * noise()
     for sampler, levels in ((euler(RATIO / gain), raised), (Euler(), (raised[-1], SCHEDULE[-1]))):

@@ -25,8 +25,6 @@ COMMANDS = (
     'schedules --budgets 8 --schedules karras "vp(end=0)" --sigma-max 20 --etas 0.3 --last-levels 0.1',
     "noise_levels",
     'noise_levels --etas 0 --cross --train-noise edm "sd3(shift=3)" --weightings karras unit-eps --n-steps 9',
-    "tune",
-    'tune --budgets 8 9 --settings "karras(rho=5), heun(s_churn=1)" --default "vp, ddpm" --search-seed 2',
     "sweep --vary eta=0,1 schedule=karras,vp train-noise=log-normal,edm2",
     "sweep --vary recipe=plain,fast sampler=euler,heun eta=0,1 shift=1,3 evaluations=8,9 lr=1e-3 --no-confirm",
 )

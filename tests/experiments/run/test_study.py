@@ -264,7 +264,7 @@ def test_the_usual_folder_keeps_the_result_of_another_network(tmp_path: Path):
 def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path):
     out = tmp_path / "out"
     of_others = out / "images" / "cat.png"
-    names = ("images/0123456789ab.png", "images/real-4.png", "export/8-evaluations-torch.py", "curves.csv")
+    names = ("images/0123456789ab.png", "images/real-4.png", "curves.csv")
     of_runs = {out / name for name in names}
     for path in (of_others, *of_runs):
         path.parent.mkdir(parents=True, exist_ok=True)

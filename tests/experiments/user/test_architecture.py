@@ -10,7 +10,7 @@ import torch
 from arrays import seeded
 from refusals import refused
 from run_spine import forget, run, silent, trained
-from smoke import smoke, typed
+from smoke import smoke
 from tables import cells
 from user_images import random_pixels
 
@@ -194,7 +194,3 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     assert info["parameters"][f"build:{source}"] > 1_000
     assert set(table["parameterisation"].dropna()) == {"preconditioned" if plain else "mixture-input"}
     assert any("takes one number of channels" in note for note in info["notes"]) == plain
-    if not plain:
-        held_out = "--data npz64:images.npz --held-out npz64:images.npz --n 40 --levels 10 1".split()
-        checkpoint = f"=checkpoint:store/networks/{table['model_id'].dropna()[0]}.safetensors"
-        assert typed("losses", f"a{checkpoint}", f"b{checkpoint}", *held_out, "--out", "losses").status == 0

@@ -1,1 +1,0 @@
-"""The recommended settings of `tune` in a form that can be pasted: code for torch alone and for diffusers."""
