@@ -16,8 +16,6 @@ from typing import Any
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
 from experiments.conformance import SamplerFunction, wrappers
-from experiments.conformance.independence import has_argument
-from experiments.conformance.policy.steps import STORED
 from experiments.user import imports, parsing
 
 
@@ -56,9 +54,6 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
         return _ours(text)
     spec, options = split_call(text, rest if wrap else text)
     function = partial(imports.load_object(spec, f"{prefix}:" if wrap else ""), **options)
-    if policy := next((name for name in ("t_next", *STORED) if has_argument(function, name)), ""):
-        command = f"check-sampler --policy {rest if wrap else text}"
-        raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {command}")
     return (wrap(function) if wrap else function), None
 
 

@@ -96,8 +96,7 @@ def flow_step(step: Callable[..., Tensor], data_at: int = 0) -> SamplerFunction:
         x = noise
         for t, after in pairwise(times):
             velocity = -denoiser.velocity(x, 1 - t) if data_at else denoiser.velocity(x, t)
-            if not isinstance(x := step(x, t, after - t, velocity, **options), Tensor):
-                break  # whoever called says what it is
+            x = step(x, t, after - t, velocity, **options)
         return x
 
     return _pass_generator(step, {}, run)
