@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import published_policies
 from experiments.conformance import Oracle
 from experiments.conformance.wrappers import default_levels
 
@@ -166,23 +165,46 @@ def flow_euler(x, t, dt, v):
     return x + dt * v
 
 
+def flow_sde(x, t, dt, v, g2, drift=1.0):
+    """An Euler-Maruyama step of dx = (v - g^2 / 2 score) dt + g dw backwards in time; score = -(x + (1 - t) v) / t.
+
+    drift 0 leaves out the compensation of the noise, as in zea before it was fixed.
+    """
+    mean = x + dt * (v + drift * g2 / (2 * t) * (x + (1 - t) * v))
+    return mean + (-g2 * dt) ** 0.5 * torch.randn_like(x)
+
+
 def flow_grpo(x, t, dt, v, a=0.7, drift=1.0):
-    """drift 0 leaves out the compensation of the noise, as in zea before it was fixed."""
-    x_next, _, mean, _ = published_policies.flow_grpo(x, t, t + dt, v, noise_level=a)
-    return x_next - (1 - drift) * (mean - x - dt * v)
+    """Liu et al. 2025 (2505.05470), Eq. 9: g = a sqrt(t / (1 - t)), at t = 1 held at the second level."""
+    return flow_sde(x, t, dt, v, a**2 * t / (1 - (t + dt if t == 1 else t)), drift)
 
 
-def without_log_prob(step, x, t, dt, v):
-    return step(x, t, t + dt, v)[0]
+def dance_grpo(x, t, dt, v):
+    """Xue et al. 2025 (2505.07818): constant g = 0.3."""
+    return flow_sde(x, t, dt, v, 0.09)
 
 
-dance_grpo = partial(without_log_prob, published_policies.dance_grpo)
-sit_sde = partial(without_log_prob, published_policies.sit_linear)
-eta_flow = partial(without_log_prob, published_policies.ddim)  # CPS with sin(c pi / 2) = sigma_up / sigma_next
+def sit_sde(x, t, dt, v):
+    """Ma et al. 2024 (2401.08740), the diffusion coefficient w = t, which they call sigma: g^2 = w."""
+    return flow_sde(x, t, dt, v, t)
+
+
+def keep_noise(x, t, dt, v, cos2):
+    """A step to (1 - t') x0 + t' (cos eps + sin z), t' = t + dt: what CPS and DDIM share."""
+    after = t + dt
+    mean = (1 - after) * (x - t * v) + after * cos2**0.5 * (x + (1 - t) * v)
+    return mean + after * (1 - cos2) ** 0.5 * torch.randn_like(x)
 
 
 def cps(x, t, dt, v, c=0.5):
-    return published_policies.cps(x, t, t + dt, v, noise_level=c)[0]
+    """Wang & Yu 2025 (2509.05952): the same angle c pi / 2 at every step."""
+    return keep_noise(x, t, dt, v, math.cos(c * math.pi / 2) ** 2)
+
+
+def eta_flow(x, t, dt, v):
+    """CPS with sin(c pi / 2) = sigma_up / sigma_next: DDIM with eta = 1 in sigma = t / (1 - t)."""
+    after = t + dt
+    return keep_noise(x, t, dt, v, (after * (1 - t) / (t * (1 - after))) ** 2)
 
 
 def flow_ancestral(x, t, dt, v):

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import tyro
 
 from experiments.run.options import Folder, option_help
-
-Accepted = Literal["mean", "normaliser", "variance", "bfloat16", "limit", "rescale", "cfg-zero", "cfg++", "branches"]
-ACCEPTED = tyro.conf.arg(metavar=f"{{{','.join(get_args(Accepted))}}} ...", help_behavior_hint="")
 
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
@@ -49,24 +46,6 @@ class CheckSamplerOptions:
     """Sampler that should give the same distribution for every number of steps."""
     budgets: Annotated[tuple[int, ...], option_help("N [...]", "8 to 500")] = ()
     """Numbers of steps, with N, 2N and 4N among them, such as 25 50 100."""
-    policy: Annotated[str | None, option_help("FILE:STEP")] = None
-    """Instead of samplers: a step with a log-probability, or a list of them, FILE.toml. See docs/samplers.md."""
-    noise: Annotated[str | None, option_help("NAME")] = None
-    """--policy: argument for the noise, which is checked at 0."""
-    replay: Annotated[str | None, option_help("F:STEP")] = None
-    """--policy: the trainer's step, for stored x_next."""
-    levels: Annotated[str | None, option_help("F:LEVELS")] = None
-    """--policy: levels(n) returns n + 1 times from 1 to 0."""
-    replay_levels: Annotated[str | None, option_help("F:LEVELS", "--levels")] = None
-    """--policy: the trainer's times."""
-    guided: Annotated[str | None, option_help("FILE:PIPELINE")] = None
-    """Instead of samplers: a pipeline with guidance, or a list of them, FILE.toml. See docs/samplers.md."""
-    scales: Annotated[str | None, option_help("F:SCALES")] = None
-    """--guided: scales(levels, scale) returns the scale that is meant at each evaluation."""
-    accept: Annotated[tuple[Accepted, ...], ACCEPTED] = ()
-    """Intended deviations. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
-    variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS. --guided:
-    a rescaled prediction, CFG-Zero*, CFG++, more than two conditions."""
     out: Folder = Path("runs/check-sampler")
     """Folder for the report."""
 
@@ -74,25 +53,12 @@ class CheckSamplerOptions:
 def command(arguments: Sequence[str], prog: str) -> int:
     """Checks the samplers. Returns 0 if all are right, else 1. Raises as `run_checks` does."""
     options = tyro.cli(CheckSamplerOptions, prog=prog, description=HELP, args=list(arguments))
-    from experiments.conformance_report import FIELDS, Entry, read_list, run_checks  # it imports torch
+    from experiments.conformance_report import Entry, read_list, run_checks  # it imports torch
 
-    fields = FIELDS | {"sampler": ("samplers", *FIELDS["sampler"], "budgets")}
-    subjects = [subject for subject in fields if getattr(options, subject, None)] or ["sampler"]
-    subject = subjects[0]
-    if len(subjects) > 1:
-        raise ValueError(f"{subjects[1]}: it cannot be combined with --{subject}")
-    for name in dict.fromkeys(sum(fields.values(), ())):
-        if getattr(options, name) and name not in fields[subject]:
-            owners = " or ".join(f"--{owner}" for owner, names in fields.items() if name in names)
-            must = f"cannot be combined with --{subject}" if owners == "--sampler" else f"needs {owners}"
-            raise ValueError(f"{name}: it {must}")
-    typed = options.samplers if subject == "sampler" else (getattr(options, subject),)
-    if not typed:
+    if not options.samplers:
         raise ValueError("samplers: none is given; --help shows how they are spelt")
-    if len(typed) == 1 and typed[0].endswith(".toml"):
-        entries = read_list(Path(typed[0]), subject)
+    if len(options.samplers) == 1 and options.samplers[0].endswith(".toml"):
+        entries = read_list(Path(options.samplers[0]))
     else:
-        entries = [
-            Entry(subject, name, {field: getattr(options, field) for field in FIELDS[subject]}) for name in typed
-        ]
+        entries = [Entry(name, options.order, options.reference) for name in options.samplers]
     return int(not all(verdict.right for verdict in run_checks(options.out, entries, options.budgets)))

@@ -10,10 +10,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -22,7 +21,6 @@ from experiments.run.options import Folder, option_help
 
 if TYPE_CHECKING:
     from experiments.conformance import Levels
-    from experiments.conformance.known_schedules import Array
     from reports.page import Page
 
 HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
@@ -34,19 +32,15 @@ to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied
 Schedules:
   my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
   "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in schedules or printed here
-  levels.txt                                       a list of numbers: sigmas, times, log SNR, ..., separated by spaces,
-                                                   commas or lines, in brackets or not
   scheduler_config.json                            a scheduler of diffusers
 
 Examples:
   levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
   levels my_file:Mine "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)"       # do these two visit the same levels?
-  levels levels.txt --expect "flow(shift=3, end=1/n)"                            # is it the schedule that I meant?
+  levels my_file:Mine --expect "flow(shift=3, end=1/n)"                          # is it the schedule that I meant?
   levels "karras(rho=7)" --train-noise "log-normal(-0.507, 1.2)"                 # how often did training see them?
 
 Exit status: 0 if nothing is wrong, 1 if something is or two schedules differ, 2 for invalid arguments."""
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
-HOW = "give the numbers alone, separated by spaces, commas or lines, in brackets or not"
 LevelsByName = dict[str, "list[Levels]"]
 Row = dict[str, Any]
 
@@ -57,20 +51,12 @@ class LevelsOptions:
 
     schedules: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCHEDULE [SCHEDULE]")]
     """One schedule, or two to compare, spelt as above."""
-    steps: Annotated[
-        tuple[int, ...],
-        option_help("N [N ...]", "4 8 28; as many as a list has"),
-    ] = ()
+    steps: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")] = (4, 8, 28)
     """Numbers of steps that are asked for."""
     expect: Annotated[str, option_help("SCHEDULE", "any")] = ""
     """Schedule that is meant, as it would be printed; what it leaves out may be anything."""
     train_noise: Annotated[str, option_help("DISTRIBUTION", "none")] = ""
     """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
-    reading: Literal[
-        "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "c-noise", "alpha-bar"
-    ] = "any"
-    """Meaning of the numbers in a list: sigma; t of a flow from 1 to 0; 1-t, with data at 1; time from 1000 to 0; times
-    of a table of betas; ln(a^2/s^2); ln(a/s); ln(s/a), a quarter of it; or alpha-bar."""
     out: Folder = Path("runs/levels")
     """Folder for the report."""
 
@@ -93,28 +79,11 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
 
 def read_schedules(options: LevelsOptions) -> LevelsByName:
-    """The levels of each schedule at each number of steps. ValueError if there is none, or it is not clear what it is.
-
-    A list is read as the schedule that it is compared with, or that is meant.
-    """
+    """The levels of each schedule at each number of steps. ValueError if there is none, or it fails."""
     if not 1 <= len(options.schedules) <= 2:
         raise ValueError("schedules: name one, or two to compare; --help shows how they are spelt")
     options = replace(options, expect=spell(options.expect))
-    others = [spell(name) for name in options.schedules if is_schedule(name)]
-    for_lists = replace(options, expect=options.expect or "".join(others[:1]))
-    lists = {name: read_list(Path(name), for_lists) for name in options.schedules if is_list(name)}
-    steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
-    if lists and len(steps) > 1:
-        raise ValueError(f"steps={steps}: a list has one number of steps; give one")
-    return {name: [lists[name]] if name in lists else run_schedule(name, options, steps) for name in options.schedules}
-
-
-def is_list(name: str) -> bool:
-    """Whether it is a file that lists levels: not the config of a scheduler of diffusers."""
-    path = Path(name)
-    if not path.is_file():
-        return path.suffix in (".txt", ".json", ".csv", ".log")
-    return '"_class_name"' not in path.read_text(encoding="utf-8", errors="replace")
+    return {name: run_schedule(name, options) for name in options.schedules}
 
 
 def is_schedule(name: str) -> bool:
@@ -137,7 +106,7 @@ def spell(text: str) -> str:
     return parsing.format_call(name, options.items())
 
 
-def run_schedule(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
+def run_schedule(name: str, options: LevelsOptions) -> "list[Levels]":
     """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
     from experiments.conformance import find_levels, sampler_specs
     from experiments.conformance.known_schedules import make_levels
@@ -146,46 +115,10 @@ def run_schedule(name: str, options: LevelsOptions, steps: Sequence[int]) -> "li
 
     if is_schedule(name):
         spelling = spell(name)
-        return [name_levels(make_levels(spelling, n), n, expect=options.expect or spelling) for n in steps]
+        return [name_levels(make_levels(spelling, n), n, expect=options.expect or spelling) for n in options.steps]
     sampler, _ = sampler_specs.load_sampler(name)
     with user_code_errors(name):
-        return [find_levels(sampler, n_steps, options.expect) for n_steps in steps]
-
-
-def read_list(path: Path, options: LevelsOptions) -> "Levels":
-    """The levels that a file lists, in the reading that fits best. ValueError if it is not clear what is listed."""
-    from experiments.conformance.printed_levels import name_list
-
-    try:
-        values, half_units = read_numbers(path.read_text(encoding="utf-8"))
-        n_steps = options.steps[0] if options.steps else 0
-        return name_list(values, half_units, n_steps, options.expect, options.reading)
-    except OSError as error:
-        raise ValueError(f"{path}: it cannot be read: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def read_numbers(text: str) -> "tuple[Array, Array]":
-    """The numbers (E,) of a text, and half a unit of their last digit. ValueError for anything else in it.
-
-    Programs leave out zeros at the end of a number, so decimals and digits are those of the longest number.
-    """
-    import numpy as np
-
-    words = re.split(r"[,\s]+", text.strip().removeprefix("[").removesuffix("]").strip(" ,\n"))
-    if other := next((word for word in words if not NUMBER.fullmatch(word)), None):
-        raise ValueError(f"{other[:40]!r} is not a number: {HOW}")
-    if len(words) < 2:
-        raise ValueError(f"{text.strip()[:40]!r}: two numbers or more are needed: {HOW}")
-    numbers = [Decimal(word) for word in words]
-    for at, value in enumerate(numbers, 1):
-        if not value.is_finite():
-            raise ValueError(f"number {at} is {value}, which is no level")
-    unit = min(int(value.as_tuple().exponent) for value in numbers)
-    digits = max(len(value.as_tuple().digits) for value in numbers)
-    units = [10.0 ** max(unit, value.adjusted() + 1 - digits) if unit < 0 else 0.0 for value in numbers]
-    return np.array(numbers, float), np.array(units) / 2
+        return [find_levels(sampler, n_steps, options.expect) for n_steps in options.steps]
 
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
@@ -193,8 +126,8 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     from experiments.conformance.levels import ALMOST_PURE, TOLERANCE
 
     for levels, other in zip(first, second, strict=True):
-        for step, (a, b) in enumerate(zip(levels.bounds.T, other.bounds.T, strict=False), 1):
-            if max(a[0] - b[1], b[0] - a[1]) > TOLERANCE and min(a[0], b[0]) < ALMOST_PURE:
+        for step, (a, b) in enumerate(zip(levels.log_sigmas, other.log_sigmas, strict=False), 1):
+            if abs(a - b) > TOLERANCE and min(a, b) < ALMOST_PURE:
                 sigmas = f"sigma {levels.sigmas[step - 1]:.4g} and {other.sigmas[step - 1]:.4g}"
                 return f"with {levels.n_steps} steps they differ first at step {step}: {sigmas}"
         n = len(levels.log_sigmas)

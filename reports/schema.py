@@ -86,9 +86,6 @@ TABLES: dict[str, tuple[str, ...]] = {
         "harms.csv": "a b check value low high limit verdict",
         "schedules.csv": "schedule n_steps evaluations form faults nearest note first_sigma last_sigma",
         "levels.csv": "schedule n_steps step sigma t log_snr share",
-        "policies.csv": "sampler group kind sentence? factor limit_ratio seconds note link on_purpose?",
-        "policy_steps.csv": "sampler n_steps ratio_low ratio_high last_noise",
-        "policy_checks.csv": "sampler check verdict sentence",
     }.items()
 }
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting

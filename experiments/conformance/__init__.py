@@ -7,9 +7,7 @@ assert_levels(sampler, "flow(shift=3)", 28) # which noise levels it visits
 
 from experiments.conformance import wrappers
 from experiments.conformance.check import assert_converges, check
-from experiments.conformance.convergence import BUDGETS, Verdict
-from experiments.conformance.guidance import assert_guided, check_guidance
-from experiments.conformance.impulses import SampleMoments, SamplerFunction
+from experiments.conformance.convergence import Verdict
+from experiments.conformance.impulses import SamplerFunction
 from experiments.conformance.levels import Levels, assert_levels, find_levels
-from experiments.conformance.oracle import GAUSSIAN, Oracle
-from experiments.conformance.policy import PolicyVerdict, assert_policy, check_policy
+from experiments.conformance.oracle import Oracle

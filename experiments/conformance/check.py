@@ -87,8 +87,6 @@ def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
         if not isinstance(out, Tensor) or out.shape != noise.shape:
             returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             must = f"it must return {tuple(noise.shape)}"
-            if isinstance(out, tuple):
-                must += "; a step with a log-probability is checked by --policy"
             raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; {must}")
         return out
 

@@ -50,24 +50,23 @@ class SampleMoments:
 class PatchedNormal(TorchFunctionMode):
     """Inside it, torch's normal draws return `answer(shape)`, scaled as asked: randn, randn_like, normal, normal_.
 
-    `repeats`: a draw from the same state of its generator, as in Brownian trees, has the same answer again.
+    A draw from the same state of its generator, as in Brownian trees, has the same answer again.
     """
 
-    def __init__(self, answer: Callable[[torch.Size], Tensor], repeats: bool = False) -> None:
+    def __init__(self, answer: Callable[[torch.Size], Tensor]) -> None:
         super().__init__()
         self.answer = answer
-        self.repeats = repeats
         self.answers: dict[tuple[int, int] | None, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func not in (torch.randn, torch.randn_like, torch.normal, Tensor.normal_):
             return func(*args, **kwargs)
-        state = (kwargs.get("generator") or torch.default_generator).get_state() if self.repeats else None
+        state = (kwargs.get("generator") or torch.default_generator).get_state()
         out = func(*args, **kwargs)
         positional = args[1:] if func is Tensor.normal_ else args if func is torch.normal else ()
         scale = {"mean": 0.0, "std": 1.0} | dict(zip(("mean", "std"), positional, strict=False)) | kwargs
-        key = None if state is None or not out.is_cpu else (hash(state.numpy().tobytes()), out.numel())
+        key = None if not out.is_cpu else (hash(state.numpy().tobytes()), out.numel())
         answer = self.answers[key].reshape(out.shape) if key in self.answers else self.answer(out.shape)
         if key is not None:
             self.answers[key] = answer
@@ -123,7 +122,7 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
     NotAffineError if the result is not affine in the draws, or has randomness that is not torch's normal draws.
     """
     rows = _ImpulseRows(n_draws, len(oracle.stds))
-    with PatchedNormal(rows, repeats=True):
+    with PatchedNormal(rows):
         out = sampler(oracle, n_steps, rows(rows.shape).clone())
     if rows.taken > n_draws:
         return by_impulses(sampler, oracle, n_steps, rows.taken)

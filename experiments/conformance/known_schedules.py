@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 N_TRAIN = 1000  # times of training
 USUAL_SHIFTS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0)
 RHOS = (7.0, 5.0, 3.0)
-FORMS = ("flow", "times", "table ends", "ends")  # flow matching; times of betas; between the ends of betas, or others
 Schedule = Callable[..., Sequence[float]]
 Form = tuple[str, dict[str, float]]
 SOLVED = {"karras": (1.001, 50.0), "polyexponential": (0.3, 3.0)}  # schedules whose rho is solved, between two limits
@@ -51,7 +50,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Facts:
-    """Known facts of a schedule besides its levels; there are none for a list or a function."""
+    """Known facts of a schedule besides its levels; there are none for a function."""
 
     tables: Mapping[str, Array] = field(default_factory=dict)  # name of the betas -> (N,) log_sigma at each time
     shift: float | None = None  # of flow matching; if it is `dynamic`, exp(mu), and None without mu
@@ -59,9 +58,7 @@ class Facts:
     ends: tuple[float, float, float] | None = None  # sigma_max, sigma_min and rho of a Karras schedule
     terminal: float | None = None  # t of the last level, to which a flow's schedule is stretched
     sigmas: Array | None = None  # log_sigma of the levels that the scheduler works with, falling
-    forms: tuple[str, ...] = FORMS  # which names are tried
     expect: str = ""  # the name that is meant
-    lasts: tuple[float, ...] = ()  # log_sigma that a printed last level may have
 
 
 def logit(t: Array | float) -> Array:
@@ -103,14 +100,12 @@ def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypot
     A form with p fitted numbers is tried on p + 3 levels or more: fewer fit by chance.
     """
     k = len(log_sigmas)
-    makers = {
-        "ends": _schedules_with_known_ends(log_sigmas, facts), "flow": _flows(log_sigmas, facts),
-        "times": _times(k, n_steps, facts), "table ends": _between_table_ends(k, facts),
-    }  # fmt: skip
-    listed = [hypothesis for form, made in makers.items() if form in facts.forms for hypothesis in made]
+    listed = [
+        *_schedules_with_known_ends(log_sigmas, facts), *_flows(log_sigmas, facts), *_times(k, n_steps, facts),
+        *_between_table_ends(k, facts),
+    ]  # fmt: skip
     listed.sort(key=lambda hypothesis: bool(hypothesis.fault))
-    if "ends" in facts.forms:
-        listed += _schedules_with_own_ends(log_sigmas, facts)
+    listed += _schedules_with_own_ends(log_sigmas, facts)
     if facts.expect:
         with suppress(ValueError):  # `levels` says which names there are
             listed.append(Hypothesis(facts.expect, make_levels(facts.expect, k)))
@@ -130,8 +125,7 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
     ):
         inner = (t < 1) & (np.abs(log_sigmas) < FAR)
         solved = math.exp(np.median((log_sigmas - logit(t))[inner])) if inner.any() else 1.0
-        rounded = [float(f"{solved:.{digits}g}") for digits in (1, 2, 3, 4)]  # a coarse list may fit the first
-        for shift in dict.fromkeys((facts.shift or 1.0, 1.0, *rounded)):
+        for shift in dict.fromkeys((facts.shift or 1.0, 1.0, float(f"{solved:.4g}"))):
             times = shift_times(t, shift)
             spelling = f"flow(shift={shift:.4g}, {ends})"
             fault = ends_fault or _explain_shift(shift, facts)
@@ -218,17 +212,15 @@ def _fit_linear(weights: Array, *columns: Array) -> list[float]:
 
 
 def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
-    """Even times of a table of betas. A table without a name is one of which only the times are known."""
+    """Even times of a table of betas."""
     stated = facts.tables
-    usual = {} if "" in stated else usual_tables()
-    for betas, table in {**stated, **usual, **stated}.items():  # the config's first, also of the same name
+    for betas, table in {**stated, **usual_tables(), **stated}.items():  # the config's first, also of the same name
         other = ""
         if stated and betas not in stated:
             other = f"its betas are {betas}, where its config has {next(iter(stated))}"
-        brackets = f"(betas={betas})" if betas else ""
         for name, words, times, fault in _list_times(k, n_steps, len(table)):
             levels = np.interp(times, np.arange(len(table)), table)
-            yield Hypothesis(f"{name}{brackets}{words}", levels, other or fault)
+            yield Hypothesis(f"{name}(betas={betas}){words}", levels, other or fault)
 
 
 def _list_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str, Array, str]]:
@@ -319,14 +311,13 @@ def _schedules_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypoth
     k = len(log_sigmas)
     first, last = np.clip(log_sigmas[[0, -1]], -FAR, FAR).tolist()
     forms = list_forms()
-    for end in facts.lasts or (last,):
-        ends = (math.exp(first), math.exp(end))
-        solved = [*_solve_rho(log_sigmas, *ends)] if k > 5 and first > end == last else []
-        for at, (spelling, levels) in enumerate(_between(k, *ends, [*forms, *solved])):
-            yield Hypothesis(spelling, levels, free=2 + (at >= len(forms)))
-        if facts.expect:
-            with suppress(ValueError):
-                yield Hypothesis(facts.expect, make_levels(facts.expect, k, ends), free=2)
+    ends = (math.exp(first), math.exp(last))
+    solved = [*_solve_rho(log_sigmas, *ends)] if k > 5 and first > last else []
+    for at, (spelling, levels) in enumerate(_between(k, *ends, [*forms, *solved])):
+        yield Hypothesis(spelling, levels, free=2 + (at >= len(forms)))
+    if facts.expect:
+        with suppress(ValueError):
+            yield Hypothesis(facts.expect, make_levels(facts.expect, k, ends), free=2)
 
 
 def _solve_rho(log_sigmas: Array, sigma_max: float, sigma_min: float) -> Iterator[Form]:
@@ -365,7 +356,7 @@ def _read_value(text: str) -> float | str:
 
 
 def find_meant(names: Iterable[str], expect: str) -> list[str]:
-    """The names that say all that `expect` says. A list of times does not tell its betas, so any betas fit."""
+    """The names that say all that `expect` says."""
     meant, asked, asked_words = parse(expect)
     asked.pop("data_std", None)
     if asked.get("end") == 0:  # a step to 0 follows
@@ -374,8 +365,7 @@ def find_meant(names: Iterable[str], expect: str) -> list[str]:
     def is_meant(name: str) -> bool:
         found, options, words = parse(name)
         alike = all(_is_close(options.get(key, ""), value) for key, value in asked.items())
-        any_betas = found.startswith("ddpm") and not options
-        return found == meant and (alike or any_betas) and asked_words in ("", words)
+        return found == meant and alike and asked_words in ("", words)
 
     return [*filter(is_meant, names)]
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -32,7 +32,6 @@ class Rank(NamedTuple):
 
     n_wrong: int  # levels that differ: 0, 1, or 2 for more
     free: int = 0  # numbers that come from the levels, if its ends do
-    n_faults: int = 0  # of the list, in one reading
     is_fault: bool = False  # whether the schedule is a fault
     error: float = 0.0  # if it fits, whether only just; otherwise the largest difference
 
@@ -63,9 +62,7 @@ class Levels:
 
     n_steps: int
     log_sigmas: Array  # (E,) ln(s / a) of each evaluation, in its order
-    bounds: Array  # (2, E) the lowest and the highest log_sigma that a printed number stands for
     names: tuple[str, ...]  # every closed form that fits to TOLERANCE at all levels
-    rank: Rank  # the lowest of several readings is the best
     nearest: str = ""  # if none does, the nearest one, in words
     faults: tuple[str, ...] = ()  # what is wrong, in words
     notes: tuple[str, ...] = ()  # what is worth knowing
@@ -169,8 +166,6 @@ def name_levels(
     n_steps: int,
     facts: Facts = NOTHING,
     expect: str = "",
-    bounds: Array | None = None,
-    to_printed: Callable[[float], float] = math.exp,
 ) -> Levels:
     """The schedule of levels in the order in which they are visited.
 
@@ -178,8 +173,6 @@ def name_levels(
         log_sigmas: (E,) ln(s / a) of each evaluation; one below -FAR is at 0, and not a level of a schedule.
         n_steps: number of steps that were asked for.
         expect: as of `find_levels`.
-        bounds: of a printed list, as of `Levels`. In a list each number is a level.
-        to_printed: from log_sigma to the numbers that are printed.
 
     Raises:
         ValueError: none is above 0, or there is no schedule that is spelt like `expect`.
@@ -196,8 +189,7 @@ def name_levels(
     is_backwards = len(single) > 1 and bool((np.diff(visited[single]) > 0).all())
     if is_backwards:
         single = single[::-1]
-    limits = np.stack([visited, visited]) if bounds is None else bounds
-    fits = _fit(every, single, visited, limits, n_steps, facts)
+    fits = _fit(every, single, visited, n_steps, facts)
     best = fits[0]
     n_levels = len(best.places)
     names = [] if best.rank.n_wrong else _list_names(fits, expect)
@@ -209,11 +201,11 @@ def name_levels(
         faults = faults or [f"it is {names[0]}, not {expect}"]
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, visited[single])
-    nearest = "" if names else _describe_gap(best, visited, to_printed)
+    nearest = "" if names else _describe_gap(best, visited)
     notes = tuple(_list_notes(visited[single], facts, bool(names) and best.hypothesis.own_ends))
     more = max(len(visited) - n_levels, 0)
     faults = [*dict.fromkeys(faults)]
-    return Levels(n_steps, visited, limits, tuple(names), best.rank, nearest, tuple(faults), notes, more)
+    return Levels(n_steps, visited, tuple(names), nearest, tuple(faults), notes, more)
 
 
 def _list_faults(best: Fit, n_steps: int, facts: Facts) -> Iterator[str]:
@@ -230,7 +222,7 @@ def _list_faults(best: Fit, n_steps: int, facts: Facts) -> Iterator[str]:
 
 
 def _list_names(fits: list[Fit], expect: str) -> list[str]:
-    """The names of the schedules that fit: of numbers that fit a coarse list the nearest, without what others say."""
+    """The names of the schedules that fit: of numbers that fit the nearest, without what others say."""
     names = [fit.hypothesis.spelling for fit in fits if fit.gaps.max() < TOLERANCE]
     forms = dict[str, str]()
     for name in [name for name in names if "whole" not in name] or names[:1]:
@@ -240,29 +232,29 @@ def _list_names(fits: list[Fit], expect: str) -> list[str]:
     return others if known_schedules.find_meant(others, expect) else names
 
 
-def _describe_gap(fit: Fit, visited: Array, to_printed: Callable[[float], float]) -> str:
-    """Where the nearest schedule differs: the one wrong level, in printed numbers, or the largest difference."""
+def _describe_gap(fit: Fit, visited: Array) -> str:
+    """Where the nearest schedule differs: the one wrong level, or the largest difference."""
     nearest = fit.hypothesis
     step = int(fit.gaps.argmax())
     if fit.rank.n_wrong == 1:
         place = fit.places[step]
-        visits, has = (to_printed(float(value)) for value in (visited[place], nearest.log_sigmas[step]))
-        return f"level {place + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
+        visits, has = np.exp([visited[place], nearest.log_sigmas[step]])
+        return f"level {place + 1} is sigma {visits:.4g}, where {nearest.spelling} has {has:.4g}"
     off = 100 * math.expm1(fit.gaps[step])
     return f"no known schedule; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"
 
 
 def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
     """Yields notes on the ends: signal that is left at the first level, and an end that may be cut."""
-    for betas, table in facts.tables.items():
-        if betas and levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
+    for table in facts.tables.values():
+        if levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
             first, last = math.exp(levels.max()), math.exp(end)
             yield f"the first level has signal left: sigma {first:.3g}, the network was trained to {last:.3g}"
     if own_ends and (low := math.exp(levels.min())) > CUT:
         yield f"the last step goes from sigma {low:.3g} to 0: the end may be cut"
 
 
-def _fit(every: Places, single: Places, visited: Array, bounds: Array, n_steps: int, facts: Facts) -> list[Fit]:
+def _fit(every: Places, single: Places, visited: Array, n_steps: int, facts: Facts) -> list[Fit]:
     """The schedules that fit as well as the best one, which comes first.
 
     Methods of several evaluations per step visit levels between those of the schedule. So the schedule is all levels,
@@ -270,7 +262,7 @@ def _fit(every: Places, single: Places, visited: Array, bounds: Array, n_steps: 
     """
 
     def fit(hypothesis: Hypothesis, places: Places) -> Fit:
-        return Fit(places, _measure_gaps(hypothesis.log_sigmas, bounds[:, places]), hypothesis)
+        return Fit(places, _measure_gaps(hypothesis.log_sigmas, visited[places]), hypothesis)
 
     falling = single[np.argsort(-visited[single], kind="stable")]
     distinct = falling[np.abs(np.diff(visited[falling], prepend=np.inf)) > ALIKE]
@@ -279,7 +271,7 @@ def _fit(every: Places, single: Places, visited: Array, bounds: Array, n_steps: 
         parts += [single[::2], single[1::2], single[::4], distinct]
     best = [Fit(distinct, np.full(len(distinct), UNLIKE), Hypothesis("none", visited[distinct]))]
     for places in sorted(parts, key=lambda places: (abs(len(places) - n_steps), len(places) < n_steps)):
-        if (bounds[0, places[1:]] > bounds[1, places[:-1]]).sum() > 1:  # one level may be wrong
+        if (np.diff(visited[places]) > 0).sum() > 1:  # one level may be wrong
             continue
         hypotheses = known_schedules.list_hypotheses(visited[places], n_steps, facts)
         fits = sorted((fit(hypothesis, places) for hypothesis in hypotheses), key=lambda fit: fit.rank)
@@ -295,14 +287,13 @@ def _fit(every: Places, single: Places, visited: Array, bounds: Array, n_steps: 
     return best
 
 
-def _measure_gaps(schedule: Array, bounds: Array) -> Array:
-    """How far the levels of a schedule are outside of (2, K) bounds; levels of another number are UNLIKE."""
-    lower, upper = np.minimum(bounds, FAR)
-    if len(schedule) != len(lower):
-        return np.full(len(lower), UNLIKE)
-    schedule = np.minimum(schedule, FAR)
-    gaps = np.clip(np.maximum(lower - schedule, schedule - upper), 0, UNLIKE)
-    if min(schedule[0], upper[0]) > ALMOST_PURE:
+def _measure_gaps(schedule: Array, visited: Array) -> Array:
+    """How far the levels of a schedule are from those that were visited; levels of another number are UNLIKE."""
+    if len(schedule) != len(visited):
+        return np.full(len(visited), UNLIKE)
+    schedule, visited = np.minimum(schedule, FAR), np.minimum(visited, FAR)
+    gaps = np.minimum(np.abs(schedule - visited), UNLIKE)
+    if min(schedule[0], visited[0]) > ALMOST_PURE:
         gaps[0] = min(gaps[0], ALIKE)
     return gaps
 

@@ -16,8 +16,6 @@ from typing import Any
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
 from experiments.conformance import SamplerFunction, wrappers
-from experiments.conformance.independence import has_argument
-from experiments.conformance.policy.steps import STORED
 from experiments.user import imports, parsing
 
 
@@ -39,7 +37,7 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
         one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", "module:Class", "module:function"))
         return _ours(text)
     if prefix in ("diffusers", "smalldiffusion"):
-        name, options = split_call(text, rest)
+        name, options = _split_call(text, rest)
         try:
             library = importlib.import_module(prefix)
         except ImportError as error:
@@ -54,11 +52,8 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     wrap = wrapped.get(prefix)
     if not wrap and isinstance(imports.load_object(name.strip(), may_be_class=True), type):
         return _ours(text)
-    spec, options = split_call(text, rest if wrap else text)
+    spec, options = _split_call(text, rest if wrap else text)
     function = partial(imports.load_object(spec, f"{prefix}:" if wrap else ""), **options)
-    if policy := next((name for name in ("t_next", *STORED) if has_argument(function, name)), ""):
-        command = f"check-sampler --policy {rest if wrap else text}"
-        raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {command}")
     return (wrap(function) if wrap else function), None
 
 
@@ -67,7 +62,7 @@ def _ours(text: str) -> tuple[SamplerFunction, int | None]:
     return wrappers.ours(sampler), sampler.order
 
 
-def split_call(text: str, call: str) -> tuple[str, dict[str, Any]]:
+def _split_call(text: str, call: str) -> tuple[str, dict[str, Any]]:
     """The name and the options of NAME(option=value, ...); a value that is not a Python literal is a text."""
     name, bracket, rest = call.strip().partition("(")
     if not bracket:

@@ -84,20 +84,16 @@ def smalldiffusion(schedule: Any, **options: Any) -> SamplerFunction:
     return run
 
 
-def flow_step(step: Callable[..., Tensor], data_at: int = 0) -> SamplerFunction:
+def flow_step(step: Callable[..., Tensor]) -> SamplerFunction:
     """A plain step of flow matching, x = step(x, t, dt, velocity), on n_steps equal steps of t (a tensor ()).
 
-    Args:
-        data_at: 0 if x = (1 - t) x0 + t z, so that t falls from 1 to 0 and dt < 0; 1 if x = t x0 + (1 - t) z.
+    x = (1 - t) x0 + t z, so that t falls from 1 to 0 and dt < 0.
     """
 
     def run(denoiser: Oracle, n_steps: int, noise: Tensor, options: dict[str, Any]) -> Tensor:
-        times = torch.linspace(1 - data_at, data_at, n_steps + 1, dtype=noise.dtype)
         x = noise
-        for t, after in pairwise(times):
-            velocity = -denoiser.velocity(x, 1 - t) if data_at else denoiser.velocity(x, t)
-            if not isinstance(x := step(x, t, after - t, velocity, **options), Tensor):
-                break  # whoever called says what it is
+        for t, after in pairwise(torch.linspace(1, 0, n_steps + 1, dtype=noise.dtype)):
+            x = step(x, t, after - t, denoiser.velocity(x, t), **options)
         return x
 
     return _pass_generator(step, {}, run)

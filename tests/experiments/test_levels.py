@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,23 +27,17 @@ CHURN = """
 def sampler(denoiser, n_steps, noise):
     return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]
 """
-LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
+HALVES = """
+def sampler(denoiser, n_steps, noise):
+    return [denoiser.eps(noise, s) for s in (16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)][0]
+"""
+WRONG = """
+def sampler(denoiser, n_steps, noise):
+    return [denoiser.velocity(noise, t) for t in (1.0, 21 / 22, 0.9, 5 / 6, 0.77, 9 / 14, 0.5, 0.3)][0]
+"""
 
 
-FILES = {
-    "own_levels.py": OWN,
-    "log.txt": "[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n",
-    "wrong.txt": "1 0.9545 0.9 0.8333 0.77 0.6429 0.5 0.3 0",
-    "swapped.txt": "1 0.9545 0.9 0.8333 0.6429 0.75 0.5 0.3 0",
-    "rising.txt": "0\n0.3\n0.5\n0.6429\n0.75\n0.8333\n0.9\n0.9545\n1",
-    "coarse.txt": "1.00, 0.95, 0.90, 0.83, 0.75, 0.64, 0.50, 0.30, 0.00",
-    "cut.txt": "16 8 4 2 1 0.5 0.25 0",
-    "tenths.txt": "16 8 4 2 1 0.5 0",
-    "printed.txt": "step 0 sigma 1.0\nstep 1 sigma 0.95",
-    "empty.txt": "",
-    "own_text.py": "x = 'no list'",
-    "own_churn.py": CHURN,
-}
+FILES = {"own_levels.py": OWN, "own_churn.py": CHURN, "own_halves.py": HALVES, "own_wrong.py": WRONG}
 
 
 @pytest.fixture(autouse=True)
@@ -73,27 +68,21 @@ def test_a_function_is_named_at_each_number_of_steps(answer):
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
-        ("log.txt --expect 'flow(shift=3, end=1/n)'", 0, f"verdict: {LOG}. Nothing is wrong."),
         ("'karras(rho=7)' --steps 28", 0, "28 levels from 160 to 0.004: karras(rho=7). Nothing is wrong."),
         ("geometric --steps 8", 0, "verdict: 8 levels from 160 to 0.004: geometric. Nothing is wrong."),
         ("heun --steps 8", 0, "verdict: 8 levels from 160 to 0.004: karras(rho=7); 7 more evaluations"),
-        ("log.txt --expect 'flow(shift=5)'", 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
-        ("log.txt --steps 9", 1, "Something is wrong. With 9 steps: one step too few."),
-        ("log.txt --reading sigma", 1, "no known schedule; nearest: "),
+        ("own_levels:sampler --expect 'flow(shift=3)'", 0, "0.1111: flow(shift=3, end=1/n). Nothing is wrong."),
+        ("own_levels:sampler --expect 'flow(shift=5)'", 1, "Something is wrong. With 28 steps: shift is 3, not 5."),
+        ("own_wrong:sampler --steps 9", 1, "level 5 is sigma 3.348, where flow(shift=3, end=1/n) has 3."),
+        ("own_halves:sampler --steps 8", 1, "Something is wrong. With 8 steps: one step too few."),
+        ("own_halves:sampler --steps 7", 0, "the last step goes from sigma 0.25 to 0: the end may be cut"),
+        ("own_churn:sampler --steps 3", 1, "no known schedule; nearest: "),
         ("'flow(shift=3)' own_levels:sampler", 0, "verdict: Yes. Both visit 28 levels from pure noise to 0.1111: "),
         (
             "'flow(shift=4)' own_levels:sampler",
             1,
             "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
         ),
-        ("log.txt 'flow(shift=3, end=0)'", 0, f"verdict: Yes. Both visit {LOG}."),
-        ("log.txt coarse.txt", 0, f"verdict: Yes. Both visit {LOG}"),
-        ("wrong.txt", 1, "level 5 is 0.77, where flow(shift=3, end=1/n) has 0.75."),
-        ("swapped.txt", 1, "level 6 rises: 0.75 after 0.6429."),
-        ("rising.txt", 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
-        ("rising.txt --reading 1-t", 0, "to 0.04767: flow(shift=0.3333, end=1/n). Nothing is wrong."),
-        ("cut.txt", 0, "the last step goes from sigma 0.25 to 0: the end may be cut"),
-        ("tenths.txt", 1, "too few digits to be sure: print two decimals or more"),
         ("euler heun", 1, "verdict: No. With 4 steps they differ first at step 3"),
     ],
 )
@@ -115,17 +104,13 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_itself(name: str):
-    """As it is typed, and as it is printed: of a schedule, and of a list of its levels."""
-    options = levels.LevelsOptions((name,), expect=levels.spell(name))
-    (typed,) = levels.run_schedule(name, options, [12])
+    """As it is typed, and as it is printed."""
+    options = levels.LevelsOptions((name,), steps=(12,), expect=levels.spell(name))
+    (typed,) = levels.run_schedule(name, options)
     assert typed.right, typed.sentence
     for printed in typed.names:
-        (again,) = levels.run_schedule(printed, levels.LevelsOptions((), expect=printed), [12])
+        (again,) = levels.run_schedule(printed, replace(options, expect=printed))
         assert again.right and not levels.find_gap([typed], [again]), printed
-    zero = [0.0] if "end" in name else []
-    Path("list.txt").write_text(str([*typed.sigmas, *zero]))
-    listed = levels.read_list(Path("list.txt"), options)
-    assert listed.right, listed.sentence
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -162,14 +147,10 @@ def test_levels_that_rise_in_between_have_their_own_share(answer):
     "arguments, words",
     [
         ("a b c", "schedules: name one, or two to compare"),
-        ("absent.txt", "absent.txt: it cannot be read"),
-        ("own_text.py", "own_text.py: 'x' is not a number: give the numbers alone"),
-        ("empty.txt", "empty.txt: '': two numbers or more are needed: give"),
-        ("printed.txt", "printed.txt: 'step' is not a number: give the numbers alone, separated by spaces"),
-        ("log.txt --expect 'flow(shft=3)'", "no schedule of 8 levels is spelt so"),
-        ("log.txt --expect karas", "did you mean karras"),
-        ("log.txt --reading log-sigma --expect 'flow(shift=3'", "it must read like flow"),
-        ("log.txt --steps 4 8", "a list has one number of steps"),
+        ("absent", "sampler='absent': it must be one of"),
+        ("own_levels:sampler --expect 'flow(shft=3)'", "no schedule of 4 levels is spelt so"),
+        ("own_levels:sampler --expect karas", "did you mean karras"),
+        ("own_levels:sampler --expect 'flow(shift=3'", "it must read like flow"),
         ("own_levels:absent", "absent"),
     ],
 )

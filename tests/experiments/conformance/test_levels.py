@@ -1,7 +1,6 @@
 """Schedules are named in closed form, planted faults are named, and right schedules have none."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ import torch
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, karras
 from experiments.conformance import assert_levels, find_levels, known_schedules, wrappers
 from experiments.conformance.known_schedules import Facts, logit, shift_times
-from experiments.conformance.levels import Levels, name_levels, read_config
-from experiments.levels import LevelsOptions, read_list
+from experiments.conformance.levels import name_levels, read_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 N = 28
@@ -35,43 +33,34 @@ def trailing(n: int) -> np.ndarray:
     return (np.round(np.arange(1000, 0, -1000 / n)) - 1).astype(int)
 
 
-def printed(folder: Path, values: object, expect: str = "", digits: int = 17, steps: tuple[int, ...] = ()) -> Levels:
-    """What `levels` says of a list that somebody printed."""
-    file = folder / "list.txt"
-    file.write_text(str([float(f"{value:.{digits}g}") for value in np.asarray(values).tolist()]))
-    return read_list(file, LevelsOptions(("list.txt",), expect=expect, steps=steps))
-
-
 SHIFT3 = flow(3)
-WRONG_LISTS = {
-    "shift 3 twice": ([*shift_times(SHIFT3, 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
-    "shift 3 twice, to 1/1000": (
-        [*shift_times(flow(3, last=0.001), 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
+WRONG_TIMES = {  # of flow matching
+    "shift 3 twice": (shift_times(SHIFT3, 3), "flow(shift=3)", "shift 3 is applied twice"),
+    "shift 3 twice, to 1/1000": (shift_times(flow(3, last=0.001), 3), "flow(shift=3)", "shift 3 is applied twice"),
     "shift 3 twice at its end": (
-        [*flow(3, last=float(shift_times(0.001, 3))), 0], "", "shift 3 is applied twice at its end"),
+        flow(3, last=float(shift_times(0.001, 3))), "", "shift 3 is applied twice at its end"),
     "shift 12 twice at its end": (
-        [*flow(12, 8, float(shift_times(0.001, 12))), 0], "", "twice at its end (last t 0.126"),
-    "shift forgotten": ([*even(N), 0], "flow(shift=3)", "shift 3 is missing"),
-    "another shift": ([*flow(5), 0], "flow(shift=3)", "shift is 5, not 3"),
-    "a shift almost right": ([*flow(3.01), 0], "flow(shift=3)", "shift is 3.01, not 3"),
-    "last step twice as long": ([*shift_times(np.linspace(1, 0, N + 2)[:-2], 3), 0], "", "one step too few"),
-    "whole times": ([*np.floor(1000 * flow(3.0)), 0], "", "to whole ones"),
-    "reversed": ([0, *SHIFT3[::-1]], "", "runs backwards"),
-    "0 behind a rising list": ([*SHIFT3[::-1], 0], "", "runs backwards"),
-    "0 missing": (SHIFT3, "", "no 0 follows"),
-    "0 twice": ([*SHIFT3, 0, 0], "", "0 is there 2 times"),
-    "ddim backwards": ([0, *np.exp(LINEAR[leading(8)])[::-1]], "", "runs backwards"),
-    "karras without 0": (karras(9, 80, 0.002), "", "no 0 follows"),
-    "another end than expected": ([*flow(3, last=0.001), 0], "flow(shift=3, end=1/n)", "not flow(shift=3"),
-    "another rho than expected": ([*karras(N, 80, 0.002, rho=6.9), 0], "karras(rho=7)", "not karras(rho=7)"),
-    "few levels": ([*karras(3, 70, 0.03, rho=7), 0], "", "4 levels fit too many forms; ask for more steps"),
+        flow(12, 8, float(shift_times(0.001, 12))), "", "twice at its end (last t 0.126"),
+    "shift forgotten": (even(N), "flow(shift=3)", "shift 3 is missing"),
+    "another shift": (flow(5), "flow(shift=3)", "shift is 5, not 3"),
+    "a shift almost right": (flow(3.01), "flow(shift=3)", "shift is 3.01, not 3"),
+    "last step twice as long": (shift_times(np.linspace(1, 0, N + 2)[:-2], 3), "", "one step too few"),
+    "whole times": (np.floor(1000 * flow(3.0)) / 1000, "", "to whole ones"),
+    "reversed": (SHIFT3[::-1], "", "runs backwards"),
+    "another end than expected": (flow(3, last=0.001), "flow(shift=3, end=1/n)", "not flow(shift=3"),
 }  # fmt: skip
+WRONG_LEVELS = {
+    **{name: (logit(times), *more) for name, (times, *more) in WRONG_TIMES.items()},
+    "ddim backwards": (LINEAR[leading(8)][::-1], "", "runs backwards"),
+    "another rho than expected": (np.log(karras(N, 80, 0.002, rho=6.9)), "karras(rho=7)", "not karras(rho=7)"),
+    "few levels": (np.log(karras(3, 70, 0.03, rho=7)), "", "4 levels fit too many forms; ask for more steps"),
+}
 
 
-@pytest.mark.parametrize("case", WRONG_LISTS)
-def test_a_fault_of_a_list_is_named(case: str, tmp_path: Path):
-    values, expect, words = WRONG_LISTS[case]
-    levels = printed(tmp_path, values, expect)
+@pytest.mark.parametrize("case", WRONG_LEVELS)
+def test_a_fault_of_levels_is_named(case: str):
+    log_sigmas, expect, words = WRONG_LEVELS[case]
+    levels = name_levels(log_sigmas, len(log_sigmas), expect=expect)
     assert words in "; ".join(levels.faults), levels.sentence
     assert not levels.right
 
@@ -95,9 +84,9 @@ def test_a_fault_against_a_config_is_named(case: str):
     assert words in "; ".join(name_levels(levels, 8, facts).faults)
 
 
-def test_a_list_of_fewer_steps_than_asked_for(tmp_path: Path):
+def test_fewer_steps_than_asked_for():
     """torch.linspace(1, 0, 8) has 8 points, so 7 evaluations, as two inference engines had with 8 steps asked for."""
-    levels = printed(tmp_path, shift_times(np.linspace(1, 0, 8), 12), steps=(8,))
+    levels = name_levels(logit(shift_times(np.linspace(1, 0, 8)[:-1], 12)), 8)
     assert levels.faults == ("one step too few",)
     assert "flow(shift=12, end=1/n)" in levels.names
 
@@ -150,19 +139,19 @@ def test_a_schedule_with_one_level_moved_has_no_name(at: int):
     assert name_levels(levels, 28).names == ()
 
 
-def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_schedule_of_your_own_has_its_name(monkeypatch: pytest.MonkeyPatch):
     """At first with the ends that are asked for, then with ends of its own."""
 
     def even_cubes(n_steps: int, high: float = 20, low: float = 0.5) -> tuple[float, ...]:
         return tuple(np.cbrt(np.linspace(high**3, low**3, n_steps + 1)).tolist())
 
-    values = [*even_cubes(N), 0]
-    assert not printed(tmp_path, values).right
+    values = np.log(even_cubes(N))
+    assert not name_levels(values, N + 1).right
     monkeypatch.setitem(SCHEDULES, "mine", even_cubes)
-    assert printed(tmp_path, values).names == ("mine(sigma_max=20, sigma_min=0.5)",)
+    assert name_levels(values, N + 1).names == ("mine(sigma_max=20, sigma_min=0.5)",)
     for table in (SCHEDULES, OWN_ENDS):
         monkeypatch.setitem(table, "mine", lambda n_steps, high, low: even_cubes(n_steps))
-    assert printed(tmp_path, values).names == ("mine",)
+    assert name_levels(values, N + 1).names == ("mine",)
 
 
 def test_more_evaluations_per_step_are_counted_apart():
