@@ -79,23 +79,17 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
-        ValueError: `x` has another shape, or other noise than its level; `sampler` does not suit the schedule, or does not yield x after each of its
-            steps; `trajectory` for a sampler with follows_schedule = False, whose steps end at other levels.
+        ValueError: `x` has another shape, or another scale than its noise level; `sampler` does not suit the schedule,
+            or does not yield x after each of its steps; `trajectory` for a sampler with follows_schedule = False, whose
+            steps end at other levels.
     """
     wanted = range(n_samples) if samples is None else samples
     if not wanted or min(wanted) < 0:
         raise ValueError(f"samples={wanted}: there must be at least one sample, and no index below 0")
     if batch_size is not None:
         check_range("batch_size", batch_size, 1)
-    if x is not None and x.shape != (len(wanted), *shape):
-        raise ValueError(f"x: its shape is {tuple(x.shape)}, but must be {(len(wanted), *shape)}")
-    if x is not None and x.numel() >= ENOUGH:
-        low, std, high = sigmas[0] / SPREAD, float(x.std()), SPREAD * math.hypot(1, sigmas[0])
-        if not low <= std <= high:
-            raise ValueError(
-                f"x: its standard deviation is {std:.3g}, but sampling begins at noise level {sigmas[0]:g}; "
-                "multiply unit noise by sigmas[0]"
-            )
+    if x is not None:
+        check_start(x, (len(wanted), *shape), sigmas[0])
     if trajectory and not sampler.follows_schedule:
         raise ValueError(f"trajectory: {sampler.name} does not follow its schedule, so its steps have no level")
     warn_of_training_mode(model)
@@ -128,6 +122,18 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
         if after_batch:
             after_batch(len(batch))
     return out if trajectory else out[0]
+
+
+def check_start(x: Tensor, shape: tuple[int, ...], sigma: float) -> None:
+    """Raises ValueError for a start of another shape, or of another scale than its noise level."""
+    if x.shape != shape:
+        raise ValueError(f"x: its shape is {tuple(x.shape)}, but must be {shape}")
+    std = float(x.std()) if x.numel() >= ENOUGH else sigma
+    if not sigma / SPREAD <= std <= SPREAD * math.hypot(1, sigma):
+        raise ValueError(
+            f"x: its standard deviation is {std:.3g}, but sampling begins at noise level {sigma:g}; "
+            "multiply unit noise by sigmas[0]"
+        )
 
 
 def bind_index(model: Model, index: Tensor) -> Model:
