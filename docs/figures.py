@@ -14,8 +14,10 @@ import pandas as pd
 import seaborn as sns
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from scipy import stats
 
 from diffusion_core import load
+from experiments.distances.intervals import holm
 from reports.figures import draw_curves, style, svg
 from reports.formats import difference
 from reports.index import list_what_to_use
@@ -32,6 +34,8 @@ LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
 ZOOM, MARGIN = 4, 84  # of their picture, in pixels
 MARKS = "o^sDvP"  # of samplers, at most
 NOISES = ("predicted", "fresh", "reused")  # of docs/examples/consistency.py
+TRADE = ("precision", "recall")
+PAIR = ["a", "nfe_a", "b", "nfe_b"]  # the columns that name two settings
 ORDER = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # of data sets
 Rows = list[list[str]]
 
@@ -224,16 +228,88 @@ def what_to_use() -> Rows:
 
 
 def fresh_noise() -> Rows:
-    """Changes of MMD by fresh noise: on the geometric schedule, and best against best within each budget."""
-    rows = [["data, features, images seen in training", "geometric, 66", *(f"within {n}" for n in (8, 16, 32, 66))]]
+    """Changes by fresh noise: on the geometric schedule, and best against best within each budget.
+
+    In MMD with its verdict; then in precision and recall.
+    """
+    budgets = ("geometric, 66", *(f"within {n}" for n in (8, 16, 32, 66)))
+    rows = [["data, features, images seen in training", "change of", *budgets]]
     for name in noise_results():
-        result = results()[name]
-        asked = result.over_networks()
-        planned = asked[asked["kind"] == "primary"].iloc[0]
-        best = asked[asked["kind"] == "confirm"].drop_duplicates("budget").set_index("budget")
-        cells = [say(row) for row in (planned, *(best.loc[n] for n in (8, 16, 32, 66)))]
-        rows.append([link(name, describe(name)), *cells])
+        of_result = pairs_of_noise(name).set_index("budget")
+        rows.append([link(name, describe(name)), "MMD ×1000", *(say(of_result.loc[budget]) for budget in budgets)])
+        changes = pd.read_csv(DOCS / "data" / "trade.csv").query("report == @name").set_index(["metric", *PAIR])
+        for metric in TRADE:
+            cells = [changes.loc[(metric, *pair)] for pair in of_result.loc[[*budgets], PAIR].to_numpy()]
+            rows.append(["", metric, *(say_share(cell) for cell in cells)])
     return rows
+
+
+def pairs_of_noise(name: str) -> pd.DataFrame:
+    """The contrasts of fresh noise of a result, with what they are asked for in `budget`."""
+    asked = results()[name].over_networks()
+    asked = asked[asked["kind"].isin(["primary", "confirm"])]
+    words = ["geometric, 66" if row.kind == "primary" else f"within {row.budget:.0f}" for row in asked.itertuples()]
+    return asked.assign(budget=words).drop_duplicates("budget")
+
+
+def trade() -> pd.DataFrame:
+    """Changes of precision and recall by fresh noise, over networks with Student's t, each pair of settings once.
+
+    Holm's correction is over those of the best of each kind (thirty), and over those on the geometric schedule (ten).
+    """
+    rows = []
+    for name in noise_results():
+        table = read(name, "table").query("status == 'ok'").drop_duplicates(["setting", "nfe", "section", "train_seed"])
+        for pair in pairs_of_noise(name).drop_duplicates(["kind", *PAIR]).itertuples():
+            of_pair = table[table["section"] == pair.section].set_index(["setting", "nfe", "train_seed"]).sort_index()
+            for metric in TRADE:
+                a, b = (of_pair.loc[side, metric] for side in ((pair.a, pair.nfe_a), (pair.b, pair.nfe_b)))
+                named = {column: getattr(pair, column) for column in ("kind", *PAIR)}
+                rows.append({"report": name, **named, "metric": metric, **measure_change(a, b)})
+    every = pd.DataFrame(rows)
+    for _, family in every.groupby("kind"):
+        every.loc[family.index, "p_adjusted"] = holm([*family["p_value"]])
+    return every
+
+
+def measure_change(a: pd.Series, b: pd.Series) -> dict[str, float]:
+    """The means of two settings over networks, and their mean difference with its 95 % interval and p value."""
+    change = (a - b).dropna()
+    low, high = stats.t.interval(0.95, len(change) - 1, change.mean(), change.sem())
+    means = {"value_a": a.mean(), "value_b": b.mean(), "difference": change.mean(), "low": low, "high": high}
+    return means | {"n_networks": len(change), "p_value": stats.ttest_1samp(change, 0).pvalue}
+
+
+def last_level() -> pd.DataFrame:
+    """Changes of MMD by the last level 1 instead of 0.03, the mean over the six samplers, network by network."""
+    table = read("where-to-stop", "table").query("status == 'ok' and setting in ('from 1', 'from 0.03')")
+    table[["levels", "sampler", "budget"]] = table["section"].str.split(", ", expand=True).to_numpy()
+    means = table.groupby(["levels", "budget", "setting", "train_seed"])["mmd"].mean()
+    rows = []
+    for levels, budget in means.index.droplevel([2, 3]).unique():
+        a, b = (means[levels, budget, f"from {level}"] for level in ("1", "0.03"))
+        rows.append({"levels": levels, "evaluations": budget, "metric": "mmd", **measure_change(a, b)})
+    return pd.DataFrame(rows)
+
+
+def where_to_begin() -> Rows:
+    """The effects of the last level on networks; and of six samplers how many are better and worse, also if exact."""
+    rows = [["levels, evaluations", "networks: change of MMD", "better, worse of 6 samplers", "exact denoiser"]]
+    for row in pd.read_csv(DOCS / "data" / "last_level.csv").sort_values(["evaluations", "levels"]).itertuples():
+        counts = []
+        for name in ("where-to-stop", "where-to-stop-exact"):
+            found = results()[name].over_networks().query("a == 'from 1'")
+            place = found["section"].str.fullmatch(f"{row.levels}, .*, {row.evaluations}")
+            counts.append(", ".join(str((found[place]["verdict"] == word).sum()) for word in ("better", "worse")))
+        size = "{} ({})".format(*difference(pd.Series(row._asdict())))
+        rows.append([f"{row.levels}, {row.evaluations}", size, *counts])
+    return rows
+
+
+def say_share(row: pd.Series) -> str:
+    """A change of precision or recall with its interval, and a star if it is detected."""
+    texts = (f"{round(row[name], 2) + 0.0:.2f}".replace("-", "−") for name in ("difference", "low", "high"))
+    return "{} ({} to {}){}".format(*texts, "*" if row["p_adjusted"] <= 0.05 else "")
 
 
 def chosen_levels() -> Rows:
@@ -273,7 +349,7 @@ def say(row: pd.Series) -> str:
 
 MADE = {  # tables of findings.md
     "what to use": what_to_use, "fresh noise": fresh_noise, "chosen levels": chosen_levels,
-    "few evaluations": few_evaluations,
+    "few evaluations": few_evaluations, "last level": where_to_begin,
 }  # fmt: skip
 
 
@@ -287,6 +363,8 @@ def made(name: str) -> str:
 
 def write_tables() -> None:
     """Puts the tables between their markers in findings.md."""
+    for make in (trade, last_level):
+        make().to_csv(DOCS / "data" / f"{make.__name__}.csv", index=False)
     path = DOCS / "findings.md"
     text = path.read_text(encoding="utf-8")
     for name in MADE:

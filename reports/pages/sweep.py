@@ -32,6 +32,7 @@ class Section:
     """The settings of one section and budget: their rows, their contrasts with the baseline, the lowest score first.
 
     Args:
+        budget: network evaluations; 0 without such a limit.
         winner: the contrast of the recommended one: the lowest that is better and shows no more noise, if there is one.
         no_verdict: why there is no verdict.
     """
@@ -120,7 +121,9 @@ def read_sections(result: LoadedResult) -> list[Section]:
         no_verdict = "" if decided or not reasons else reasons[0]
         words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
         title = name if words in ("", name) else f"{name.removesuffix(f', {budget:.0f}')}, {words}"
-        sections.append(Section(title, budget, first, rows, compared, winner, no_verdict))
+        sections.append(
+            Section(title, 0.0 if is_missing(budget) else budget, first, rows, compared, winner, no_verdict)
+        )
     return sections
 
 
@@ -140,13 +143,22 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
 
 
 def phrase_several(sections: Sequence[Section]) -> tuple[str, str]:
-    """In how many sections a setting is better than the first, and which one is recommended how often."""
+    """In how many sections a setting is better than the first, by number of evaluations, and where only worse ones are.
+
+    Then which setting is recommended how often.
+    """
+    clauses = list[str]()
+    for budget in sorted({section.budget for section in sections}, reverse=True):
+        of_budget = [section for section in sections if section.budget == budget]
+        better = sum(section.winner is not None for section in of_budget)
+        clause = f"in {better} of {len(of_budget)} sections{f' with {budget:.0f} evaluations' if budget else ''}"
+        verdicts = {section.name: {*section.contrasts["verdict"]} for section in of_budget}
+        harmed = [name for name, words in verdicts.items() if WORSE in words and BETTER not in words]
+        worse = [f"“{name.removesuffix(f', {budget:.0f} evaluations')}”" for name in harmed]
+        clauses.append(f"{clause}{f', and only worse in {join(worse)}' if worse else ''}")
     used = Counter(section.use for section in sections if section.winner is not None)
-    lead = f"In {used.total()} of {len(sections)} sections a setting is better than the first"
-    verdicts = [{*section.contrasts["verdict"]} for section in sections]
-    harmed = sum(WORSE in words and BETTER not in words for words in verdicts)
-    lead += f"; in {harmed} none is, and one is worse." if harmed else "."
-    return lead, f"Recommended: {join(f'{name} in {n}' for name, n in used.most_common())}." if used else ""
+    recommended = join(f"{name} in {n}" for name, n in used.most_common())
+    return f"A setting is better than the first {'; '.join(clauses)}.", f"Recommended: {recommended}." if used else ""
 
 
 def advise(section: Section) -> str:
