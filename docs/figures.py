@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
@@ -36,6 +37,13 @@ MARKS = "o^sDvP"  # of samplers, at most
 NOISES = ("predicted", "fresh", "reused")  # of docs/examples/consistency.py
 TRADE = ("precision", "recall")
 PAIR = ["a", "nfe_a", "b", "nfe_b"]  # the columns that name two settings
+ELSEWHERE = (  # settings whose explored scores are shown, with the number of evaluations that they are within
+    ("linear(sigma_min=0.3, end=0), res-2m", 8), ("linear(sigma_min=0.03, end=0), res-2m", 8),
+    ("linear(sigma_min=0.3, end=0), dpm++2m-sde", 16), ("linear(sigma_min=1, end=0), dpm++2m-sde", 16),
+    ("karras(sigma_min=0.03, end=0), dpm++2m", 16), ("karras(sigma_min=0.03, end=0), heun", 32),
+    ("karras(sigma_min=0.03, end=0), dpm++2m", 32), ("karras(sigma_min=0.03, end=0), dpm++2m-sde", 32),
+    ("geometric(sigma_min=0.03), eta 0", 66),
+)  # fmt: skip
 ORDER = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # of data sets
 Rows = list[list[str]]
 
@@ -306,6 +314,69 @@ def where_to_begin() -> Rows:
     return rows
 
 
+def detail() -> pd.DataFrame:
+    """How much of the finest diagonal detail of real images the sixteen published samples of a setting have."""
+    rows = []
+    for name in noise_results():
+        table = read(name, "table").drop_duplicates("samples_id").set_index("samples_id")
+        real = measure_detail(PUBLISHED / name / "images" / "real.png")
+        for path in sorted((PUBLISHED / name / "images").glob("*.png")):
+            if path.stem in table.index:
+                setting = table.loc[path.stem, ["setting", "nfe"]].to_dict()
+                rows.append({"report": name, **setting, "detail": measure_detail(path) / real})
+    return pd.DataFrame(rows)
+
+
+def measure_detail(path: Path) -> float:
+    """The mean square of the finest diagonal coefficients of Haar's wavelets, over the images of a picture."""
+    pixels = np.asarray(Image.open(path)).astype(float)
+    return float((((pixels[::2] - pixels[1::2])[:, ::2] - (pixels[::2] - pixels[1::2])[:, 1::2]) ** 2).mean())
+
+
+def explored() -> pd.DataFrame:
+    """MMD of every setting on the networks that chose, its rank and its ratio to the lowest at this `budget`."""
+    tables = [read(name, "choices").dropna(subset="mmd").assign(report=name) for name in noise_results()]
+    rows = pd.concat(tables).drop_duplicates(["report", "budget", "setting"])
+    of_budget = rows.groupby(["report", "budget"])["mmd"]
+    return rows.assign(ratio=rows["mmd"] / of_budget.transform("min"), place=of_budget.rank(), n=of_budget.transform("count"))
+
+
+def elsewhere() -> Rows:
+    """Explored MMD of settings that people use in five results, and how often the lowest with as many evaluations."""
+    names, every = noise_results(), explored().set_index(["setting", "budget"]).sort_index()
+    rows = [["schedule, sampler, evaluations at most", *(link(name, describe(name)) for name in names), "at most"]]
+    for setting, budget in ELSEWHERE:
+        of_setting = every.loc[(setting, budget)].set_index("report")
+        cells = [f"{1000 * row.mmd:.1f} ({row.ratio:.2f})" for row in of_setting.loc[names].itertuples()]
+        rows.append([f"{setting}, {budget}", *cells, f"{of_setting['ratio'].max():.2f}"])
+    return rows
+
+
+def carry_over() -> Rows:
+    """The study carry_over.py: every setting in both feature spaces, against geometric, eta 0, with 66."""
+    spaces = {name.removeprefix("carry-over-"): name for name in ("carry-over-digits", "carry-over-natural")}
+    section = "against the default"
+    means = {
+        space: read(name, "table").query("section == @section").groupby("setting")[["mmd", *TRADE]].mean()
+        for space, name in spaces.items()
+    }
+    changes = {
+        space: results()[name].over_networks().query("section == @section").set_index("a")
+        for space, name in spaces.items()
+    }
+    heads = [[link(name, space), "against the default", "precision, recall"] for space, name in spaces.items()]
+    rows = [["schedule, sampler, evaluations", *heads[0], *heads[1]]]
+    for setting in means["natural"].sort_values("mmd").index:
+        cells = []
+        for space in spaces:
+            change = changes[space]
+            said = say(change.loc[setting]) if setting in change.index else "the default"
+            row = means[space].loc[setting]
+            cells += [f"{1000 * row['mmd']:.1f}", said, f"{row['precision']:.2f}, {row['recall']:.2f}"]
+        rows.append([setting, *cells])
+    return rows
+
+
 def say_share(row: pd.Series) -> str:
     """A change of precision or recall with its interval, and a star if it is detected."""
     texts = (f"{round(row[name], 2) + 0.0:.2f}".replace("-", "−") for name in ("difference", "low", "high"))
@@ -350,6 +421,7 @@ def say(row: pd.Series) -> str:
 MADE = {  # tables of findings.md
     "what to use": what_to_use, "fresh noise": fresh_noise, "chosen levels": chosen_levels,
     "few evaluations": few_evaluations, "last level": where_to_begin,
+    "carry over": carry_over, "elsewhere": elsewhere,
 }  # fmt: skip
 
 
