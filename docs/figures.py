@@ -210,7 +210,7 @@ def samples() -> None:
     picture = Image.new("L", (2 * PANEL + GAP, 2 * (PANEL + 3 * TITLE) + GAP), 255)
     for at, (title, name, mmd) in enumerate(panels):
         left, top = at % 2 * (PANEL + GAP), at // 2 * (PANEL + 3 * TITLE + GAP)
-        ImageDraw.Draw(picture).text((left, top), f"{title}\nMMD {mmd:.1f}".replace("-", "−"), fill=0, font=letters)
+        ImageDraw.Draw(picture).text((left, top), f"{title}\nMMD {max(mmd, 0):.1f}", fill=0, font=letters)
         images = Image.open(PUBLISHED / "carry-over-natural" / "images" / f"{name}.png")
         picture.paste(images.resize((PANEL, PANEL), Image.Resampling.NEAREST), (left, top + 3 * TITLE))
     picture.quantize(16).save(DOCS / "figures" / "samples.png", optimize=True)

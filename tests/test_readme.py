@@ -303,13 +303,14 @@ def test_python_md_names_every_column_of_table_csv():
 
 def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables():
     screen = " ".join(DOCUMENTS[ROOT / "README.md"].split("```sh")[0].split())
-    report = ROOT / "reports" / "published" / "beta-digits"
-    tables = [pd.read_csv(path) for name in ("table", "floors") for path in report.glob(f"{name}.csv*")]
-    table, floors = tables
-    means = table.groupby(["section", "setting", "nfe"])["fd"].mean()
-    known = {f"{value:.1f}" for value in (*means, *floors.query("metric == 'fd'")["mean"])}
-    named = re.findall(r"(?:FD|from|to) (\d+\.\d)", screen)
-    assert len(named) >= 6 and {*named} <= known
+    report = ROOT / "reports" / "published" / "carry-over-natural"
+    (path,) = report.glob("table.csv*")
+    runs = pd.read_csv(path).query("section == 'against the default'")
+    scores = 1000 * runs.groupby("setting")["mmd"].mean()
+    trade = pd.read_csv(ROOT / "docs" / "data" / "trade.csv").query("report == 'beta-digits' and kind == 'confirm'")
+    known = {*(f"{score:.1f}" for score in scores), *(f"{change:.2f}" for change in trade["difference"]), "0.3"}
+    named = re.findall(r"(?<![\w.])-?\d+\.\d+", screen.replace("−", "-"))
+    assert len(named) >= 7 and {*named} <= known
 
 
 def test_commands_in_the_tables_of_the_readme_are_known():
