@@ -34,14 +34,14 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 110_400,
+    MISSION: 110_500,
     "judges of other people's code": 24_600,
     "image sets": 21_150,
     "infrastructure": 16_300,
     "own models": 18_210,
     "tokens of tests": 158_500,
     "files outside tests": 169,
-    "words of docs": 24_700,
+    "words of docs": 25_300,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 
