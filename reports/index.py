@@ -17,7 +17,7 @@ from reports.results import LoadedResult, read, read_info
 from reports.schema import CONFIRM, PRIMARY_METRIC, WITH
 
 MOST = 16  # rows of what to use
-FRAME = ("Training images", "Features", "Last level")  # what was fixed: shown where it differs
+FRAME = ("Training images", "Features")  # what was fixed: shown where it differs
 HEADS = (
     *FRAME, "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report",
 )  # fmt: skip
@@ -97,7 +97,8 @@ def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
     rows = [{"Data": result.runs["data"].iloc[0], **cells} for result, cells in found]
     rows.sort(key=lambda row: str(row["Data"]))
     known = {row["Data"] for row in rows}
-    others = dict.fromkeys(name for result in results.values() for name in result.runs["data"].head(1))
+    trained = (result.runs for result in results.values() if result.runs["images_seen"].max() > 0)
+    others = dict.fromkeys(name for runs in trained for name in runs["data"].head(1))
     for name in others:
         if name not in known:
             rows.append({"Data": name, "Use": f"not confirmed: python -m experiments beta --data {name}"})
@@ -111,7 +112,6 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
     """The cells of a confirmed result: of `beta` one row, of other sampling one for each number of evaluations."""
     seen = result.runs["images_seen"].max()
     frame = {"Training images": number(seen, 0) if seen > 0 else "", "Features": result.features, "Report": folder}
-    last = result.runs.groupby("setting")["sigma_min"].first()
     contests = result.over_networks(kind=CONFIRM)
     contests = contests[contests["budget"].notna()].sort_values("budget", kind="stable")  # of samplings, not trainings
     if contests["choice"].eq(WITH).any():
@@ -125,7 +125,6 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
             noise = "; ".join(f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said)
             yield frame | scores | {
                 "Evaluations": evaluations(use["nfe"]), "Use": use["setting"], "Fresh noise": noise, "best": True,
-                "Last level": short(last[use["setting"]]),
             }  # fmt: skip
         return
     best = float("inf")
@@ -140,7 +139,7 @@ def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
         setting = row["a"] if advised else row["b"]
         yield frame | scores | {
             "Evaluations": number(row["budget"], 0), "Use": setting if advised else f"{setting} (default)",
-            "Last level": short(last[setting]), "best": row[sides[-1]] < best,
+            "best": row[sides[-1]] < best,
             "Change of MMD (95 % interval)": "{} ({})".format(*difference(row)) if advised else "",
         }  # fmt: skip
         best = min(best, row[sides[-1]])
