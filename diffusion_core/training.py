@@ -81,7 +81,7 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
     if not (len(images) and stable_above > 0):
         got = f"{len(images)} images, stable_above={stable_above}"
         raise ValueError(f"{got}: there must be at least one image, and the level must be positive")
-    std, mean = (float(value) for value in torch.std_mean(images.float(), correction=0))
+    std, mean = torch.stack(torch.std_mean(images.float(), correction=0)).tolist()
     if not (STANDARDISED[0] <= std <= STANDARDISED[1] and abs(mean) <= OFF_CENTRE):
         raise ValueError(
             f"images: their mean is {mean:.3g} and their standard deviation {std:.3g}, but noise levels are in units "
