@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
     from experiments.check import check_network
     from experiments.conformance import assert_converges, assert_levels
-    from experiments.run.comparisons import Contrast, against_first, control
+    from experiments.run.comparisons import Contrast, against_first
     from experiments.run.experiment import run_study
     from experiments.run.grid import Grid
     from experiments.run.options import Options
@@ -29,7 +29,7 @@ OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep f
 _own, _ = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
     "check": "check_network",
     "conformance": "assert_converges assert_levels",
-    "run.comparisons": "Contrast against_first control",
+    "run.comparisons": "Contrast against_first",
     "run.experiment": "run_study",
     "run.grid": "Grid",
     "run.options": "Options",
@@ -69,7 +69,6 @@ __all__ = [
     "assert_levels",
     "check_network",
     "compare",
-    "control",
     "harmless",
     "run_study",
     "score",

@@ -35,7 +35,7 @@ from experiments.run.options import option_help
 from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, HiddenOption, Presets, Study
 from experiments.user.json_io import read_json
-from reports.schema import ANY_NOISE, WITH, WITHOUT
+from reports.schema import WITH, WITHOUT
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -88,14 +88,14 @@ class Beta(Candidates):
     }
 
     n_samples: int = 500
-    """Images per network and setting of the primary contrast and its A/A test."""
+    """Images per network and setting of the primary contrast."""
     choices: Annotated[Path | None, option_help("FILE|none", "what ships for the data, if it suits")] = None
     """choices.json of an earlier run: what it chose is confirmed. Nothing is explored; its networks must be others.
     none: explore."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations within which the best compete. Curves have eta 0 and 1 at each."""
     only_primary: bool = False
-    """Only eta 1 against eta 0, and the A/A test."""
+    """Only eta 1 against eta 0."""
     n_steps: int = 66
     """Steps of the primary contrast's schedule."""
     sigma_min: Annotated[float | None, option_help("SIGMA", "0.03; 0.003 where the features see noise")] = None
@@ -154,11 +154,10 @@ class Beta(Candidates):
         return path if suits and not {*self.confirmers} & {*content["seeds"]} else None
 
     def settings(self) -> Iterator[Setting]:
-        """The primary contrast and its control; then the curves."""
+        """The primary contrast; then the curves."""
         schedule = self.schedule
         for eta in (0.0, 1.0):
             yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY)
-        yield Setting("eta 0", schedule, Euler(0.0), PRIMARY).again(retrained=False)
         if self.only_primary:
             return
         few: dict[str, Any] = {"n": min(CURVE_SAMPLES, self.n_samples), "networks": 1}
@@ -179,16 +178,11 @@ class Beta(Candidates):
 
     def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
         """Within each number of evaluations with noise against without; then whether more of them are worth it."""
-        best = {(choice.budget, choice.role): choice.places[0] for choice in chosen if choice.advisable}
-        lowest = {(choice.budget, choice.role): choice.places[0] for choice in chosen}  # what shows more noise is last
+        best = {(choice.budget, choice.role): choice.places[0] for choice in chosen}
         for budget in dict.fromkeys(choice.budget for choice in chosen):
-            pairs = {
-                kind: tuple(of_kind.get((budget, side)) for side in (WITH, WITHOUT))
-                for kind, of_kind in ((CONFIRM, best), (ANY_NOISE, lowest))
-            }
-            for kind, (a, b) in pairs.items():
-                if a and b and (kind == CONFIRM or pairs[CONFIRM] != (a, b)):
-                    yield Duel(kind, budget, a, b, WITH)
+            a, b = (best.get((budget, role)) for role in (WITH, WITHOUT))
+            if a and b:
+                yield Duel(CONFIRM, budget, a, b, WITH)
         yield from duel_fewest(chosen)
 
     def extra_tables(self, results: "RunResults") -> "Tables":

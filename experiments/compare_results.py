@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from experiments.console import Terminal
-from experiments.run.comparisons import CONTROL, Contrast, Row, Side
+from experiments.run.comparisons import Contrast, Row, Side
 from experiments.run.options import option_help
 from reports.schema import EXPLORE, METRICS, PRIMARY_METRIC, WORSE
 
@@ -97,7 +97,7 @@ def read_runs(folder: Path, store: Path | None) -> Runs:
     store = store or Path(info.get("options", {}).get("store", "runs/store"))
     places: Row = {"experiment": NAME, "folder": folder, "store": store, "origin": origin}
     runs = dict[tuple[object, ...], Row]()
-    skipped = (CONTROL,) if "factors" in info else (CONTROL, EXPLORE)  # a grid's effects are of what it explores
+    skipped = () if "factors" in info else (EXPLORE,)  # a grid's effects are of what it explores
     for row in read_rows(folder, "table.csv"):
         if row["section"] in skipped or row["status"] == "infeasible":
             continue

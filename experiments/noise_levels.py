@@ -5,8 +5,7 @@
     python -m experiments noise_levels --train-noise edm "log-normal(0, 1)" --weightings karras unit-eps --cross
 
 One network per setting chooses a distribution, weights and an output. Networks that differ only in their seed differ as
-much as many settings do: so five others are trained for each chosen setting, and intervals are over networks. The
-control retrains the baseline.
+much as many settings do: so five others are trained for each chosen setting, and intervals are over networks.
 """
 
 import itertools

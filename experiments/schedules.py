@@ -77,5 +77,5 @@ class Schedules(Candidates):
         yield from duel_fewest(chosen)
         *_, largest = (choice for choice in chosen if choice.role == DEFAULT)
         for choice in chosen:
-            if choice.role != DEFAULT and choice.advisable and choice.budget != largest.budget:
+            if choice.role != DEFAULT and choice.budget != largest.budget:
                 yield Duel(AT_LARGEST, choice.budget, choice.places[0], largest.places[0], choice.role)

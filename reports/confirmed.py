@@ -1,4 +1,4 @@
-"""Sentences on confirmed settings, for the pages of several studies: the price, visible noise, odd networks."""
+"""Sentences on confirmed settings, for the pages of several studies: the price, visible noise."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,7 @@ import pandas as pd
 
 from reports.formats import are_set, difference, evaluations, is_missing, is_set, number, scale_metric, verdict_words
 from reports.results import LoadedResult
-from reports.schema import ANY_NOISE, BETTER, CONFIRM, MORE, PRIMARY, PRIMARY_METRIC
-
-FAILS = 2  # times the median of the other networks: such a score is a failure
-MOST_ODD = 3  # sentences on single networks
+from reports.schema import BETTER, CONFIRM, MORE
 
 
 def find_dearer(result: LoadedResult, name: str, nfe: float) -> pd.DataFrame:
@@ -50,14 +47,6 @@ def describe_noise(result: LoadedResult, row: pd.Series) -> str:
     return f"{row['a']} scores lower, but leaves visible noise ({noise}, {rule})"
 
 
-def find_clean(result: LoadedResult) -> list[str]:
-    """Names each setting that explorers barred for its visible noise, and confirmers show to be within the limit."""
-    return [
-        f"Explorers barred {name} for its visible noise; here it shows {level}, within the limit."
-        for name, level, barred, noisy in _list_noise(result) if barred and not noisy
-    ]  # fmt: skip
-
-
 def find_noisy(result: LoadedResult) -> list[str]:
     """Names each setting that explorers had within the limit of visible noise, and confirmers show to be above it."""
     return [
@@ -73,7 +62,7 @@ def _list_noise(result: LoadedResult) -> Iterator[tuple[str, str, bool, bool]]:
     barred = result.choices[are_set(result.choices["barred"])]
     places = {*zip(barred["setting"], barred["nfe"], strict=True)}
     rows = result.over_networks()
-    rows = rows[rows["kind"].isin([CONFIRM, ANY_NOISE])]
+    rows = rows[rows["kind"].eq(CONFIRM)]
     sides = [
         (row[side], row[f"nfe_{side}"], row[f"visible_noise_{side}"], row[noisy])
         for _, row in rows.iterrows() for side, noisy in (("a", "more_noise"), ("b", "noisy_b"))
@@ -82,36 +71,3 @@ def _list_noise(result: LoadedResult) -> Iterator[tuple[str, str, bool, bool]]:
     for label, nfe, level, noisy in dict.fromkeys(sides):
         name = f"{label}, {evaluations(nfe)} evaluations"
         yield name, number(level, 3), (label, nfe) in places, is_set(noisy)
-
-
-def describe_odd(result: LoadedResult) -> list[str]:
-    """The networks that differ more than usual in what was planned or confirmed, and the difference without each."""
-    rows = result.over_networks()
-    rows = rows[rows["kind"].isin([PRIMARY, CONFIRM, ANY_NOISE, MORE]) & rows["odd_seed"].notna()]
-    once = rows.drop_duplicates(["odd_seed", "a", "nfe_a", "b", "nfe_b"])
-    return [*_describe_odd(result, once)][:MOST_ODD]
-
-
-def _describe_odd(result: LoadedResult, rows: pd.DataFrame) -> Iterator[str]:
-    for _, row in rows.iterrows():
-        single = result.match(row)
-        single = single[single["train_seed"] != ""].set_index("train_seed")
-        seed = number(row["odd_seed"], 0).replace(",", "")
-        if seed not in single.index:
-            continue
-        own, others = single.loc[seed], single.drop(seed)
-        side = max("ab", key=lambda side: abs(own[f"value_{side}"] - others[f"value_{side}"].median()))
-        values = others[f"value_{side}"]
-        word = "fails" if own[f"value_{side}"] > FAILS * values.median() else "differs more than usual"
-        name = f"{row[side]}, {evaluations(row[f'nfe_{side}'])} evaluations"
-        score, low, high = (
-            scale_metric(PRIMARY_METRIC, value) for value in (own[f"value_{side}"], values.min(), values.max())
-        )
-        runs = result.table[(result.table["setting"] == row[side]) & (result.table["train_seed"] == seed)]
-        level = runs.loc[runs["nfe"].astype(float) == row[f"nfe_{side}"], "visible_noise"].max()
-        noise = "" if is_missing(level) else f"; visible noise {number(level, 3)}"
-        without = row.copy()
-        without[["difference", "low", "high"]] = row[["odd_difference", "odd_low", "odd_high"]]
-        change, interval = difference(without)
-        text = f"Network {seed} {word} with {name} ({score}; others {low} to {high}{noise})"
-        yield f"{text}: without it {change} ({interval})."

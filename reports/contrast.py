@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import confirmed, settings
+from reports import settings
 from reports.formats import (
     SCALES,
     are_set,
@@ -18,7 +18,6 @@ from reports.formats import (
     join,
     lower_on,
     number,
-    ordinal,
     percent,
     plural,
     scale_metric,
@@ -31,14 +30,10 @@ from reports.results import LoadedResult
 from reports.schema import (
     BETTER,
     CONFIRM,
-    CONTROL,
-    CONTROL_FAILED,
-    CONTROL_UNUSUAL,
     EXPLORE,
     NO_DIFFERENCE,
     NO_VERDICT,
     PRIMARY_METRIC,
-    RETRAINED,
     WORSE,
 )
 
@@ -57,18 +52,16 @@ def compose_page(
 
     Args:
         row: the contrast, in the metric that decides.
-        verdict: the first words and the sentence; those of a failed A/A test replace them, and no advice is left.
+        verdict: the first words and the sentence.
         before, after: its settings, with title and label of their pictures.
         more: further warnings and caveats.
         more_facts: of this page, such as what is recommended in a reader's code.
         parts: other fields of the page.
     """
-    failed = has_failed(result)
-    lead, sentence = explain_failure(result) if failed else verdict
+    lead, sentence = verdict
     shown = [before[0], after[0]]
     warnings, caveats = settings.find_caveats(result, shown)
-    caveats += [*confirmed.find_clean(result), *confirmed.describe_odd(result)]
-    warnings += find_unusual_control(result) + find_disagreement(result, row) + find_other_order(result, row)
+    warnings += find_disagreement(result, row) + find_other_order(result, row)
     pictures = settings.show_pictures(result, before, after)
     aside = ""
     if len(pictures) > 2:
@@ -79,13 +72,9 @@ def compose_page(
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
     fields: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
-        "verdict": sentence, "failed": failed, "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
-        "pictures": pictures, "aside": aside, "facts": list_facts(result, row, *shown),
+        "verdict": sentence, "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
+        "pictures": pictures, "aside": aside, "facts": [*list_facts(result, row, *shown), *more_facts],
     }  # fmt: skip
-    if not failed:
-        fields["facts"] += more_facts
-    else:
-        parts |= {"advice": "", "also": "", "curves": None}
     return Page(**fields | parts)
 
 
@@ -107,13 +96,6 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
 def _both(row: pd.Series) -> list[str]:
     """The values of b and of a."""
     return [scale_metric(row["metric"], row[name]) for name in ("value_b", "value_a")]
-
-
-def prediction_interval(row: pd.Series) -> str:
-    """The difference that is expected for one more network, as "−12.2 to −4.1"; "" if it is not known."""
-    if is_missing(row["new_network_low"]):
-        return ""
-    return " to ".join(scale_metric(row["metric"], row[f"new_network_{end}"]) for end in ("low", "high"))
 
 
 def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
@@ -139,51 +121,6 @@ def find_other_order(result: LoadedResult, row: pd.Series) -> list[str]:
     return [f"MMD and FD order the best settings differently. Lowest {'; '.join(texts)}."]
 
 
-def find_control(result: LoadedResult) -> pd.Series | None:
-    """The A/A test in the metric that decides; of several that with the largest difference for its noise."""
-    rows = result.over_networks(kind=CONTROL)
-    judged = rows[rows["verdict"] != NO_VERDICT]
-    rows = judged if len(judged) else rows
-    return rows.loc[rows["p_value"].fillna(1).idxmin()] if len(rows) else None
-
-
-def has_failed(result: LoadedResult) -> bool:
-    """Whether the A/A test shows a difference between a setting and itself that chance hardly makes."""
-    control = find_control(result)
-    return control is not None and control["verdict"] == CONTROL_FAILED
-
-
-def find_unusual_control(result: LoadedResult) -> list[str]:
-    """A warning if the A/A test differs by what chance makes at times."""
-    control = find_control(result)
-    if control is None or control["verdict"] != CONTROL_UNUSUAL:
-        return []
-    change, interval = difference(control)
-    equal = "Equal trainings" if control["section"] == RETRAINED else "Equal settings"
-    text = f"{equal} differ by {change} ({interval}) in {result.metric_name()}, as "
-    return [f"{text}{format_rate(control)} does, so part of a gain may be chance."]
-
-
-def format_rate(control: pd.Series) -> str:
-    """How often chance makes an A/A test differ as much as this one, as "1 of 40 A/A tests"."""
-    p_value = control["p_value"]
-    often = f"1 of {number(1 / p_value, 0)}" if p_value > 0 else "none of many"
-    return f"{often} A/A tests"
-
-
-def explain_failure(result: LoadedResult) -> tuple[str, str]:
-    """The verdict if the A/A test failed: what differs from itself, and by how much."""
-    control = find_control(result)
-    assert control is not None
-    repeated = "the same setting with other noise"
-    if control["section"] == RETRAINED:
-        repeated = "the same training from other seeds"
-    change, interval = difference(control)
-    size = f"{change} ({interval}) in {result.metric_name()}"
-    text = f"The A/A test failed: {repeated} differs by {size}; chance does that in {format_rate(control)}."
-    return "No verdict.", f"{text} Do not use these numbers."
-
-
 def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> list[tuple[str, Any]]:
     """Lists the facts that a reader needs to believe a contrast of two settings, and to run it again."""
     sides = [before, after]
@@ -204,8 +141,6 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     }
     many = "networks" if is_missing(row["holds_for"]) else f"{unit}s of {name_networks(row)}"
     doubts = [f"{percent(row['level'])} interval: where the mean over many such {many} lies"]
-    if ends := prediction_interval(row):
-        doubts.append(f"expected for {ordinal(row['n_networks'] + 1)} network: {ends}")
     if not is_missing(row["detectable"]) and row["verdict"] not in (BETTER, WORSE):
         doubts.append(f"can detect {scale_metric(row['metric'], row['detectable'])} in {name}")
     origin = f"commit {info.get('commit') or 'unknown'}; {settings.describe_source(result).time}".strip("; ")

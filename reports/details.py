@@ -1,12 +1,11 @@
-"""The fold of every page: A/A test, evidence, real images, intervals, what the words mean, command, versions, files."""
+"""The fold of every page: evidence, real images, intervals, what the words mean, command, versions, files."""
 
 from typing import Any
 
-from reports.contrast import find_control, format_rate
-from reports.formats import capital, difference, is_missing, join, percent, plural, scale_metric
+from reports.formats import capital, is_missing, join, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
-from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EFFECTS, EXPLORATION, NO_VERDICT, PRIMARY_METRIC
+from reports.schema import CONFIRM, EFFECTS, EXPLORATION, PRIMARY, PRIMARY_METRIC
 from reports.settings import list_names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -28,7 +27,7 @@ Details = list[tuple[str, Any]]
 
 def list_details(result: LoadedResult, *terms: str) -> Details:
     """The rows of the fold. `terms` are what TERMS explains."""
-    rows = [*_control(result), *_real(result), *_intervals(result), *_not_run(result)]
+    rows = [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Visible noise" or result.features != "values"]
     for name, text in result.info.get("formulas", {}).items():
         if text:
@@ -43,20 +42,6 @@ def _meaning(term: str, result: LoadedResult) -> tuple[str, str]:
     text = TERMS[term].format(unit=result.unit)
     name = result.metric_name("fd") if term == "FD" else term
     return name, text.removesuffix(ELSEWHERE) if name == "FID" else text
-
-
-def _control(result: LoadedResult) -> Details:
-    control = find_control(result)
-    if control is None:
-        return []
-    text, interval = difference(control)
-    outcome = {
-        NO_VERDICT: f"No verdict: {control['no_verdict']}",
-        CONTROL_FAILED: f"Failed: a difference this large occurs in {format_rate(control)}",
-        CONTROL_UNUSUAL: f"Unusual: a difference this large occurs in {format_rate(control)}",
-    }.get(control["verdict"], "Passed: no difference between a setting and itself")
-    name = result.metric_name()
-    return [("A/A test", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
 
 
 def _real(result: LoadedResult) -> Details:
@@ -88,9 +73,8 @@ def _intervals(result: LoadedResult) -> Details:
     if families:
         text += f" Holm's method corrects the verdicts on {join(families)}, 5 % in all for each family."
         primary = "the comparison that was fixed beforehand" if result.fixed_beforehand else "the main comparison"
-        names = {"primary": primary, "control": "the A/A test"}
-        if alone := [name for kind, name in names.items() if (rows["kind"] == kind).any()]:
-            text += f" {capital(join(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
+        if rows["kind"].eq(PRIMARY).any():
+            text += f" {capital(primary)} is a family of one."
     if not is_missing(rows["holds_for"].max()):
         text += f" Those over {result.unit}s hold for the networks of this run; others may differ."
     return [("Intervals", text)]

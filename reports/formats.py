@@ -13,7 +13,6 @@ NAMES |= {name: metric.shown for name, metric in METRICS.items()}
 SCALES = {metric: 1000.0 for metric, name in NAMES.items() if name.endswith(" ×1000")}
 MOST_DECIMALS = 6
 CARDINALS = "One Two Three Four Five Six Seven Eight Nine Ten".split()
-ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
 
 
 def is_missing(value: object) -> bool:
@@ -148,19 +147,6 @@ def plural(count: float, noun: str) -> str:
 def spell(count: float) -> str:
     """ "One" to "Ten" in words at the beginning of a sentence, larger ones as numbers."""
     return CARDINALS[int(count) - 1] if count <= len(CARDINALS) else number(count, 0)
-
-
-def ordinal(count: float) -> str:
-    """ "a sixth" of 6, "an eighth", "an 11th", "a 22nd"."""
-    place = int(count)
-    digits = f"{place:,}"
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
-    if place % 100 in (11, 12, 13):
-        ending = "th"
-    word = ORDINALS[place - 1] if place <= len(ORDINALS) else f"{digits}{ending}"
-    leading = digits.partition(",")[0]  # eight, eleven, eighteen, eighty ... begin with a vowel
-    article = "an" if leading in ("11", "18") or leading.startswith("8") else "a"
-    return f"{article} {word}"
 
 
 def sentence(text: str) -> str:

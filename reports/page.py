@@ -249,7 +249,6 @@ class Page:
 
     Args:
         lead: the first words of the verdict, such as "Yes.".
-        failed: whether the A/A test failed. Then the verdict is red, and no colour says better or worse.
         alarm: whether the verdict is bad news, which a terminal shows in red.
         advice: what to do, in a line.
         also: what holds elsewhere; lines are paragraphs.
@@ -266,7 +265,6 @@ class Page:
     question: str
     lead: str
     verdict: str
-    failed: bool = False
     alarm: bool = False
     advice: str = ""
     also: str = ""

@@ -15,7 +15,6 @@ import pandas as pd
 from reports.formats import metric_name
 from reports.schema import (
     CONFIRM,
-    CONTROL,
     EXPLORE,
     FLAGS,
     PRIMARY_METRIC,
@@ -68,8 +67,8 @@ class LoadedResult:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """The runs that succeeded, without those of the A/A test and of explorers."""
-        return self.table[(self.table["status"] == "ok") & ~self.table["section"].isin([CONTROL, EXPLORE])]
+        """The runs that succeeded, without those of explorers."""
+        return self.table[(self.table["status"] == "ok") & self.table["section"].ne(EXPLORE)]
 
     @property
     def trained_here(self) -> bool:

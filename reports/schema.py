@@ -31,18 +31,14 @@ OF_METRICS = " ".join(
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
-CONTROL = "control"  # the section and the kind of contrast of the A/A test
 EXPLORE = "explore"  # the section of the settings that explorers try, from which they choose
 CONFIRM = "confirm"  # the section of the chosen ones and their opponents; a kind of contrast, and its family
 PRIMARY = "primary"  # a section, and a kind of contrast: what is fixed beforehand
-ANY_NOISE = "any visible noise"  # and: the lowest of each kind, whatever visible noise it shows
 MORE = "more evaluations"  # and: the chosen of more evaluations against the chosen of the fewest
 AT_LARGEST = "fewer evaluations"  # and: a chosen setting against the default with the most evaluations
 DEFAULT, CHALLENGER = "default", "challenger"  # kinds of explored settings
 WITHOUT, WITH = "without fresh noise", "with fresh noise"  # those of `beta`
 VISIBLE = 0.04  # data std: the limit of visible noise, the same for all settings and studies; nobody sees 0.03
-RETRAINED = "retrained"  # its section if its networks were trained once more
-CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
 EXPLORATION, EFFECTS = "exploration", "effects"  # families of comparisons, which share one correction
 
 # The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
@@ -61,10 +57,8 @@ TABLES: dict[str, tuple[str, ...]] = {
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
-            p_value? p_adjusted? family? n_compared? detectable? n_to_settle? networks_to_settle?
-            new_network_low? new_network_high? no_verdict? verdict
-            choice? visible_noise_a? visible_noise_b? more_noise? recommended? noisy_b? n_lower? odd_seed?
-            odd_difference? odd_low? odd_high? depends?""",
+            p_value? p_adjusted? family? n_compared? detectable? no_verdict? verdict
+            choice? visible_noise_a? visible_noise_b? more_noise? recommended? noisy_b? n_lower?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
@@ -94,7 +88,7 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
     schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
     factor_a level_a against_a factor_b level_b against_b""".split()
 FLAGS = """on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise noisy_b chosen
-    barred depends""".split()
+    barred""".split()
 
 
 def say_near(high: float, shown: str) -> str:

@@ -5,17 +5,12 @@ differences, which contain the noise of images already. With fewer it holds for 
 each image adds. `score` has one pair: the same function.
 """
 
-import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import (
-    nctdtr,
-    stdtr,
-    stdtrit,
-)  # Student's distribution and its quantiles; scipy.stats takes long to import
+from scipy.special import stdtr, stdtrit  # Student's distribution and its quantiles; scipy.stats takes long to import
 
 from experiments.distances.distance import Distance, jackknife_variance
 from reports.schema import BETTER, NO_DIFFERENCE, NOT_SIGNIFICANT, VISIBLE, WORSE
@@ -66,20 +61,19 @@ def estimate_one(distance: Distance) -> Estimate:
     return estimate(distance.value, distance.se, degrees_of_freedom(distance), interval_method(distance))
 
 
-def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = False) -> Estimate:
+def estimate_pairs(pairs: Pairs, *, paired: bool = True) -> Estimate:
     """The mean of a - b over networks, one pair (a, b) for each, with its interval.
 
     Args:
         pairs: the networks' distances. Those of two networks are independent: each samples from its own seed.
         paired: whether image i of a and of b comes from the same noise.
-        over_images: whether the interval is over images, whatever the number of networks.
 
     Note: with fewer than five networks, variances over images are combined as independent, with the degrees of freedom
         of Welch (1947) and Satterthwaite (1946).
     """
     n = len(pairs)
     d = [a.value - b.value for a, b in pairs]
-    if n >= ENOUGH_NETWORKS and not over_images:
+    if n >= ENOUGH_NETWORKS:
         return estimate_mean(d, f"mean over {n} networks")
     if paired:
         variances = np.array([(a - b).se ** 2 for a, b in pairs])
@@ -115,55 +109,11 @@ def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
     return float(critical + stdtrit(freedom, POWER)) * se
 
 
-def networks_to_detect(difference: float, se: float, n: int, n_compared: int = 1) -> int:
-    """The fewest networks, more than n, with which a test finds a difference with a probability of 80 %.
-
-    `se`: its standard error with n networks. The power is that of the noncentral t distribution, with Bonferroni's
-    correction as in `detectable`, which keeps the freedom of n networks and so gives an upper limit.
-    """
-    effect = abs(difference) / (se * math.sqrt(n))
-
-    def has_power(networks: int) -> bool:
-        critical = -stdtrit(networks - 1, (1 - CONFIDENCE) / 2 / n_compared)
-        return bool(nctdtr(networks - 1, effect * math.sqrt(networks), critical) <= 1 - POWER)
-
-    most = math.ceil(n * (detectable(se, n - 1, n_compared) / abs(difference)) ** 2)
-    return n + 1 + bisect.bisect_left(range(n + 1, most), True, key=has_power)
-
-
-def new_network_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The interval of the difference that one more such network would show; None for one or two networks.
-
-    Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations.
-    """
-    n = len(differences)
-    d = np.asarray(differences)
-    if n < 3:
-        return None
-    half = stdtrit(n - 1, (1 + confidence) / 2) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
-    return float(d.mean() - half), float(d.mean() + half)
-
-
 def verdict(deciding: Estimate) -> str:
     """The verdict on a against b, from the distance that decides."""
     if not deciding.clear:
         return NOT_SIGNIFICANT if deciding.low > 0 or deciding.high < 0 else NO_DIFFERENCE
     return BETTER if deciding.difference < 0 else WORSE
-
-
-def odd_network(differences: Sequence[float], smallest: float) -> int | None:
-    """The place of the network that differs more than the others explain, and by more than `smallest`; None if none.
-
-    It lies outside the prediction interval of the others, corrected for having been sought among all (Grubbs 1950,
-    Ann. Math. Statist. 21, 27): 5 % of comparisons of normal networks have one. Of fewer than five networks none has.
-    """
-    n = len(differences)
-    at = int(np.abs(np.subtract(differences, np.median(differences))).argmax())
-    others = np.delete(differences, at).tolist()
-    if n < ENOUGH_NETWORKS or abs(differences[at] - float(np.median(others))) <= smallest:
-        return None
-    low, high = new_network_interval(others, 1 - (1 - CONFIDENCE) / n) or (-math.inf, math.inf)
-    return None if low <= differences[at] <= high else at
 
 
 def too_noisy(noise_levels: Sequence[float], *, tested: bool = True) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 from experiments.run.comparisons import (
     CONFIRM,
-    CONTROL,
     DEFAULT,
     EXPLORE,
     Choice,
@@ -23,13 +22,12 @@ from experiments.run.comparisons import (
     Row,
     Side,
     SidesBySection,
-    controls,
 )
 from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Study
 from reports.schema import PRIMARY_METRIC
 
-OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; explorers have 0, its control 3
+OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; explorers have 0
 
 
 # --- the rule ---
@@ -69,9 +67,9 @@ def choose(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Pl
     chosen = list[Choice]()
     reasons: dict[tuple[str, int | None], list[str]] = {}
 
-    def take(candidate: Candidate, budget: int | None, role: str, reason: str, advisable: bool = True) -> None:
+    def take(candidate: Candidate, budget: int | None, role: str, reason: str) -> None:
         score = candidate.score if candidate.sides else None
-        chosen.append(Choice(budget, role, candidate.name, candidate.budget, candidate.settings, advisable, score))
+        chosen.append(Choice(budget, role, candidate.name, candidate.budget, candidate.settings, score))
         reasons.setdefault((candidate.name, candidate.budget), []).append(reason)
 
     budgets = dict.fromkeys(setting.budget for setting in settings)
@@ -85,23 +83,22 @@ def choose(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Pl
             allowed = [c for c in candidates if c.role == role and _is_allowed(study, c, budget)]
             pool = [c for c in allowed if c.sides or c in alone or not sides]
             limit = f" within {budget} evaluations" if study.within else ""
-            for candidate, reason, advisable in pick(pool):
-                take(candidate, budget, role, reason + limit, advisable or candidate.is_training)
+            if picked := pick(pool):
+                take(picked[0], budget, role, picked[1] + limit)
     return Choices([*_rows(study, candidates, reasons)], chosen)
 
 
-def pick(pool: Sequence[Candidate]) -> list[tuple[Candidate, str, bool]]:
-    """The lowest whose visible noise is within the limit; then the lowest of all, if it shows more.
+def pick(pool: Sequence[Candidate]) -> tuple[Candidate, str] | None:
+    """The lowest whose visible noise is within the limit, with the reason in words; None without any.
 
-    Each with the reason in words, and whether it may be recommended.
+    Trainings are never barred: an explorer is one network, and the confirmation decides.
     """
     ranked = sorted(pool, key=lambda candidate: (candidate.score, candidate.order))
-    quiet = [candidate for candidate in ranked if not candidate.noisy]
-    words = "lowest" if ranked[:1] == quiet[:1] else "lowest within the limit of visible noise"
-    picked = [(candidate, "the only one" if len(pool) == 1 else words, True) for candidate in quiet[:1]]
-    if ranked and ranked[0].noisy:
-        picked.append((ranked[0], "lowest, above the limit of visible noise", False))
-    return picked
+    quiet = [candidate for candidate in ranked if candidate.is_training or not candidate.noisy]
+    if not quiet:
+        return None
+    words = "lowest" if ranked[0] is quiet[0] else "lowest within the limit of visible noise"
+    return quiet[0], "the only one" if len(pool) == 1 else words
 
 
 def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]) -> list[Candidate]:
@@ -207,11 +204,8 @@ def explored(study: ExploringStudy) -> list[Setting]:
     return [replace(setting, **size) for setting in study.explore()]
 
 
-def confirmed(study: ExploringStudy, chosen: Sequence[Choice], with_control: bool) -> list[Setting]:
-    """Lists the settings of confirmers, each once; `with_control`: and the default of the last question once more.
-
-    ValueError if `study` has no such setting.
-    """
+def confirmed(study: ExploringStudy, chosen: Sequence[Choice]) -> list[Setting]:
+    """Lists the settings of confirmers, each once. ValueError if `study` has no such setting."""
     size: dict[str, Any] = {"section": CONFIRM, "n": study.confirm_samples or study.n_samples}
     places = dict.fromkeys(place for duel in study.duels(chosen) for place in (duel.b, duel.a))
     settings = list[Setting]()
@@ -220,25 +214,18 @@ def confirmed(study: ExploringStudy, chosen: Sequence[Choice], with_control: boo
         if setting is None:
             raise ValueError(f"choices: {label!r} was chosen, but it is not among the settings of this study")
         settings.append(replace(setting, **size, draw=setting.draw + (0 if study.trains else OTHER_NOISE)))
-    defaults = [choice for choice in chosen if choice.role == DEFAULT]
-    of_default = [s for s in settings if defaults and (s.label, s.budget) == defaults[-1].places[0]]
-    return [*settings, *(setting.again(bool(setting.training)) for setting in of_default if with_control)]
+    return settings
 
 
 def compare_all(study: Study, chosen: Sequence[Choice], of: SidesBySection) -> Iterator[Comparison]:
-    """Yields the study's own comparisons, those of explorers, those of confirmers, and those of the A/A control.
+    """Yields the study's own comparisons, those of explorers, and those of confirmers.
 
-    `Study.compare` gets no section of explorers, confirmers or the control. The control is added unless another
-    comparison is one.
+    `Study.compare` gets no section of explorers or confirmers.
     """
-    apart = (EXPLORE, CONFIRM, CONTROL)
-    comparisons = list(study.compare({key: sides for key, sides in of.items() if key[0] not in apart}))
+    yield from study.compare({key: sides for key, sides in of.items() if key[0] not in (EXPLORE, CONFIRM)})
     if isinstance(study, ExploringStudy):
-        comparisons += study.compare_explored(of)
+        yield from study.compare_explored(of)
     for duel in study.duels(chosen) if chosen else ():  # type: ignore[attr-defined]  # then it explores
         a, b = (of.get((CONFIRM, budget), {}).get(label) for label, budget in (duel.a, duel.b))
         if a and b:
-            comparisons.append(Contrast(duel.kind, a, b, duel.budget, duel.role, duel.advisable))
-    yield from comparisons
-    if not any(isinstance(comparison, Contrast) and comparison.kind == CONTROL for comparison in comparisons):
-        yield from controls(of)
+            yield Contrast(duel.kind, a, b, duel.budget, duel.role)

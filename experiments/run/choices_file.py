@@ -1,16 +1,15 @@
 """choices.json: what explorers chose, on what, and by which rule; written, and read by a later run."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.data.load import resolve
-from experiments.run.comparisons import CONTROL, DEFAULT, RULE, Choice, Choices, Row
+from experiments.run.comparisons import DEFAULT, RULE, Choice, Choices, Row
 from experiments.run.machine import code_version
 from experiments.run.study import ExploringStudy, check_seeds
 from experiments.user.json_io import read_json, write_json
-from reports.schema import CONTROL_FAILED
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults
@@ -36,7 +35,7 @@ def write_choices(folder: Path, study: ExploringStudy, results: "RunResults", ch
         name: first.get(name) for name in ("data", "network", "images_seen", "features", "n_samples")
     }
     content |= {"recipe": study.recipe if study.trains else None}
-    content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
+    content |= {"seeds": [*study.explorers], "scores": scores} | code_version()
     content |= {
         "chosen": [_rename(asdict(choice), "role", "kind") for choice in chosen],
         "rows": [row for row in choices.rows if row["chosen"] or row.get("rank") == 1],
@@ -57,14 +56,6 @@ def _rename(row: Mapping[str, Any], name: str, new: str) -> Row:
     return {new if key == name else key: value for key, value in row.items()}
 
 
-def mark_control(folder: Path, rows: Iterable[Row]) -> None:
-    """Writes into choices.json how the control ended, if it was run: a part may be without it."""
-    path = folder / FILE
-    verdict = next((row["verdict"] for row in rows if row["kind"] == CONTROL and row.get("verdict")), "")
-    if verdict and path.is_file():
-        write_json(path, read_json(path) | {"control": verdict})
-
-
 def read_choices(path: Path, study: ExploringStudy, network: str, features: str) -> Choices:
     """Reads the chosen settings of a choices.json, with their rows.
 
@@ -75,8 +66,6 @@ def read_choices(path: Path, study: ExploringStudy, network: str, features: str)
     content = read_json(path) if path.is_file() else {}
     if "rule" not in content or "chosen" not in content:
         raise ValueError(f"{name}: it must be a choices.json of an earlier run")
-    if content["control"] == CONTROL_FAILED:
-        raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
     _check_origin(name, content, study, network, features)
     every = read_chosen(content)
     _check_marked(name, content, every)

@@ -1,15 +1,14 @@
 """Comparisons of settings, for experiments and for `score`. contrasts.py makes rows of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from reports.schema import CHALLENGER as CHALLENGER
 from reports.schema import CONFIRM as CONFIRM
-from reports.schema import CONTROL as CONTROL
 from reports.schema import DEFAULT as DEFAULT
 from reports.schema import EXPLORE as EXPLORE
-from reports.schema import MORE, PRIMARY_METRIC, RETRAINED, VISIBLE
+from reports.schema import MORE, PRIMARY_METRIC, VISIBLE
 from reports.schema import PRIMARY as PRIMARY
 
 if TYPE_CHECKING:
@@ -17,11 +16,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
-RULE = (
-    "the lowest mean MMD over explorers among the settings whose visible noise is at most "
-    f"{VISIBLE}; the lowest of all too, if it shows more"
-)
-ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
+RULE = f"the lowest mean MMD over explorers among the settings whose visible noise is at most {VISIBLE}"
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,6 @@ class Side:
     rows: Mapping[Any, Row]
     distances: "Mapping[Any, Mapping[str, Distance]]"
     paired: bool = True  # whether image i comes from the same noise as image i of the sides that it is compared with
-    config: object = None  # schedule, sampler, final_denoise, training, n: equal for a setting and its control
     is_image_set: bool = False  # a set of images that people have: its one seed is None, and there is no network
 
     @property
@@ -74,7 +68,6 @@ class Contrast:
     Args:
         budget: network evaluations that the question allows; None for those of the section of a.
         role: for which explorers chose a, such as "with fresh noise"; "" if they did not.
-        advisable: whether a may be recommended if it is better.
     """
 
     kind: str
@@ -82,7 +75,6 @@ class Contrast:
     b: Side
     budget: int | None = None
     role: str = ""
-    advisable: bool = False
 
     @property
     def sides(self) -> Sequence[Side]:
@@ -173,7 +165,6 @@ class Choice:
 
     Args:
         settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
-        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the limit.
         score: its mean MMD over explorers; None if none ran.
     """
 
@@ -182,7 +173,6 @@ class Choice:
     candidate: str
     explored_at: int | None
     settings: tuple[str, ...]
-    advisable: bool = True
     score: float | None = None
 
     @property
@@ -208,7 +198,6 @@ class Duel:
     a: Place
     b: Place
     role: str
-    advisable: bool = False
 
 
 def duel_defaults(chosen: Sequence[Choice]) -> Iterator[Duel]:
@@ -217,17 +206,17 @@ def duel_defaults(chosen: Sequence[Choice]) -> Iterator[Duel]:
     for choice in chosen:
         if choice.role != DEFAULT and choice.budget in defaults:
             for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
-                yield Duel(CONFIRM, choice.budget, a, b, choice.role, choice.advisable)
+                yield Duel(CONFIRM, choice.budget, a, b, choice.role)
 
 
 def duel_fewest(chosen: Sequence[Choice]) -> Iterator[Duel]:
     """Of each number of evaluations the lowest that takes more than the fewest, against those of the fewest.
 
-    Only what may be advised: is it worth its price?
+    Is it worth its price?
     """
     by_budget: dict[int, list[Choice]] = {}
     for choice in chosen:
-        if choice.budget is not None and choice.advisable and choice.role != DEFAULT:
+        if choice.budget is not None and choice.role != DEFAULT:
             by_budget.setdefault(choice.budget, []).append(choice)
     fewest, *larger = sorted(by_budget) or [0]
     compared = set[Place]()
@@ -244,28 +233,3 @@ def name_both(a: Any, b: Any) -> str:
     """Two settings by label and section, since sections may share labels."""
     first = repr(a.label) if a.section == b.section else f"{a.label!r} of {a.section!r}"
     return f"{first} and {b.label!r} of {b.section!r}"
-
-
-def controls(of: SidesBySection) -> Iterator[Contrast]:
-    """The A/A controls that were run, each against the setting that it repeats."""
-    explored_last = sorted(of.items(), key=lambda item: item[0][0] == EXPLORE)
-    sides = [side for (section, _), named in explored_last if section != CONTROL for side in named.values()]
-    for again in of.get((CONTROL, None), {}).values():
-        if setting := find_repeated(again, sides):
-            yield control(again, setting)
-
-
-def find_repeated(again: Side, sides: Iterable[Side]) -> Side | None:
-    """The setting that a control repeats, on its networks: of several, the one with its label. None without any."""
-    repeated = (side for side in sides if side.config == again.config and shared_seeds((again, side)))
-    return min(repeated, key=lambda side: side.label != again.label, default=None)
-
-
-def control(again: Side, setting: Side) -> Contrast:
-    """The A/A control: a setting against itself, with other noise or with retrained networks."""
-    networks, others = (
-        [side.rows[seed].get("model_id") for seed in shared_seeds((again, setting))] for side in (again, setting)
-    )
-    label, section = ("other noise", CONTROL) if networks == others else (RETRAINED, RETRAINED)
-    again = replace(again, label=f"{setting.label}, {label}", section=section, paired=False)
-    return Contrast(CONTROL, again, setting)

@@ -2,17 +2,15 @@
 
 Every interval is the ordinary 95 % interval of its own comparison (distances/intervals.py). Verdicts are corrected by
 Holm's method over a family, in the metric that decides: all exploratory comparisons that a study plans, all effects of
-a grid, or all that confirmers compare. The contrast that was fixed beforehand and the control are families of one.
+a grid, or all that confirmers compare. The contrast that was fixed beforehand is a family of one.
 """
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from experiments.distances import intervals
 from experiments.distances.distance import Array
 from experiments.distances.intervals import (
     CONFIDENCE,
@@ -20,16 +18,12 @@ from experiments.distances.intervals import (
     Estimate,
     estimate_pairs,
     holm,
-    networks_to_detect,
-    odd_network,
     too_noisy,
     verdict,
 )
 from experiments.distances.reference import QUALITY, no_images_reason
 from experiments.run.comparisons import (
-    ALONE,
     CONFIRM,
-    CONTROL,
     Comparison,
     Contrast,
     Effect,
@@ -39,23 +33,16 @@ from experiments.run.comparisons import (
     shared_seeds,
 )
 from reports.schema import (
-    ANY_NOISE,
     BETTER,
-    CONTROL_FAILED,
-    CONTROL_PASSED,
-    CONTROL_UNUSUAL,
     EFFECTS,
     EXPLORATION,
     METRICS,
     NO_VERDICT,
+    PRIMARY,
     PRIMARY_METRIC,
-    WORSE,
 )
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
-BROKEN = 0.001  # a control with a smaller p value has failed
-FAILED = "the A/A test failed"
-SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")  # columns that are empty if the sides differ
 log = logging.getLogger(__name__)
@@ -66,7 +53,6 @@ class Verdicts:
     """The verdicts of a study."""
 
     floors: Sequence[Row]  # rows of floors.csv; without them, all samples count as images
-    failed: bool = False  # whether the control shows a difference that chance makes less than once in a thousand
     # by comparison the reason for no verdict, and its difference in the metric that decides, corrected for its family
     known: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
     # key in `known` of the exploratory comparison of two settings, by the names of both
@@ -85,8 +71,6 @@ class Verdicts:
         judged = [c for c in comparisons if c.seeds]
         estimates = {id(c): estimate_difference(c, PRIMARY_METRIC) for c in judged}
         made = cls(floors)
-        controls = [c for c in judged if c.kind == CONTROL and not made.verdict_blocker(c)]
-        made = replace(made, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
         known = {id(c): (made.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
         for name in (EXPLORATION, CONFIRM, EFFECTS):
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
@@ -102,18 +86,18 @@ class Verdicts:
                 blocker, estimate = known[key]
                 p_adjusted = None if blocker else corrected[samples]
                 known[key] = blocker, estimate.corrected(name, p_adjusted, size)
-        pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
+        pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind != PRIMARY}
         return replace(made, known=known, pairs=pairs)
 
     def verdict_blocker(self, contrast: Comparison) -> str:
         """Why a comparison gets no verdict; "" if it does."""
-        if contrast.kind not in ALONE and (missed := [side for side in contrast.sides if not side.whole]):
+        if contrast.kind != PRIMARY and (missed := [side for side in contrast.sides if not side.whole]):
             return f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
         judged = contrast.combinations if isinstance(contrast, Effect) else [contrast.sides]
-        return next(filter(None, (self.settings_blocker(sides, contrast.seeds, contrast.kind) for sides in judged)), "")
+        return next(filter(None, (self.settings_blocker(sides, contrast.seeds) for sides in judged)), "")
 
-    def settings_blocker(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
-        """Why settings get no verdict: their samples are no images, networks are too few, or the control failed."""
+    def settings_blocker(self, sides: Sequence[Side], seeds: Sequence[int | None]) -> str:
+        """Why settings get no verdict: their samples are no images, or networks are too few."""
         row = sides[0].rows[seeds[0]]
         columns = ("features", "n_samples", "n_reference")
         floor = {of["metric"]: of["mean"] for of in self.floors if all(of[name] == row[name] for name in columns)}
@@ -123,14 +107,13 @@ class Verdicts:
         retrained = differ_in_networks(sides) and row.get("trained_by") != "others"  # ready ones are what they are
         if retrained and len(seeds) < ENOUGH_NETWORKS:
             return FEW_NETWORKS
-        return FAILED if self.failed and kind != CONTROL else ""
+        return ""
 
 
 def estimate_difference(contrast: Comparison, metric: str) -> Estimate:
-    """a - b with its own interval, network by network. That of a control with the same networks is over images."""
-    same_networks = contrast.kind == CONTROL and not differ_in_networks(contrast.sides)
+    """a - b with its own interval, network by network."""
     paired = all(side.paired for side in contrast.sides)
-    estimate = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
+    estimate = estimate_pairs(contrast.pairs(metric), paired=paired)
     return replace(estimate, holds_for=None) if contrast.sides[0].is_image_set else estimate
 
 
@@ -138,8 +121,8 @@ def family_of(comparison: Comparison) -> str:
     """The name of the comparisons that it is corrected together with."""
     if isinstance(comparison, Effect):
         return EFFECTS
-    if comparison.kind in ALONE:
-        return comparison.kind
+    if comparison.kind == PRIMARY:
+        return PRIMARY
     return CONFIRM if comparison.sides[0].section == CONFIRM else EXPLORATION
 
 
@@ -159,7 +142,7 @@ def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
         for side in reversed(sides):
             ids = ((seed, row.get("sample_seed"), row.get("n_samples")) for seed, row in side.rows.items())
             images[side.paired, *ids] = side
-        if len(images) < 2 or (isinstance(comparison, Contrast) and comparison.kind == CONTROL):  # of other noise
+        if len(images) < 2:
             out.append(comparison)
             continue
         *_, other, first = images.values()
@@ -183,23 +166,7 @@ def contrast_rows(comparisons: Sequence[Comparison], verdicts: Verdicts) -> Iter
             continue
         rows = [*_rows(comparison, *verdicts.known[id(comparison)])]
         rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
-        if comparison.kind == ANY_NOISE:
-            limited = (c for c in comparisons if c.kind == CONFIRM and c.budget == comparison.budget)  # type: ignore[union-attr]
-            rows[-len(METRICS)]["depends"] = any(depends_on_limit(comparison, one, verdicts) for one in limited)
         yield from rows
-
-
-def depends_on_limit(of_all: Contrast, limited: Comparison, verdicts: Verdicts) -> bool:
-    """Whether the answer changes with the limit of visible noise: opposite verdicts, or a clear change, by network."""
-    words = [verdict(verdicts.known[id(one)][1]) for one in (of_all, limited) if one.seeds]
-    if {*words} == {BETTER, WORSE}:
-        return True
-    before, after = (
-        {seed: a.value - b.value for seed, (a, b) in zip(one.seeds, one.pairs(PRIMARY_METRIC), strict=True)}
-        for one in (limited, of_all)
-    )
-    changes = [after[seed] - value for seed, value in before.items() if seed in after]
-    return len(changes) >= ENOUGH_NETWORKS and intervals.estimate_mean(changes, "").clear
 
 
 def effect_rows(comparisons: Sequence[Comparison], verdicts: Verdicts) -> Iterator[Row]:
@@ -222,7 +189,7 @@ def recommend(comparisons: Sequence[Comparison], verdicts: Verdicts) -> set[int]
     """
     questions: dict[object, list[Contrast]] = {}
     for comparison in comparisons:
-        if not isinstance(comparison, Contrast) or not (comparison.advisable and comparison.seeds):
+        if comparison.kind != CONFIRM or isinstance(comparison, Effect) or not comparison.seeds:
             continue
         blocker, estimate = verdicts.known[id(comparison)]
         if not blocker and verdict(estimate) == BETTER and not _noise(comparison)["more_noise"]:
@@ -253,9 +220,7 @@ def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
     shared = _shared(contrast)
     seeds = contrast.seeds
     paired = all(side.paired for side in contrast.sides)
-    word = _verdict_of_control(judged) if contrast.kind == CONTROL else verdict(judged)
-    if blocker:
-        word = NO_VERDICT
+    word = NO_VERDICT if blocker else verdict(judged)
     for metric in METRICS:
         for seed, (a, b) in zip(seeds, contrast.pairs(metric), strict=True):
             if seed is None:  # sets of images, which no network of ours made
@@ -267,50 +232,15 @@ def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
     for metric in METRICS:
         estimate = judged if metric == PRIMARY_METRIC else estimate_difference(contrast, metric)
         pairs = contrast.pairs(metric)
-        low, high = intervals.new_network_interval([a.value - b.value for a, b in pairs]) or (None, None)
         value_a = float(np.mean([a.value for a, _ in pairs]))
         value_b = float(np.mean([b.value for _, b in pairs]))
         row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
         if metric == PRIMARY_METRIC and not contrast.a.is_image_set and len(seeds) > 1:
-            row |= _by_network(seeds, [a.value - b.value for a, b in pairs], SMALLEST * min(value_a, value_b))
-        row |= {"new_network_low": low, "new_network_high": high, "no_verdict": blocker or None, "verdict": word}
+            row["n_lower"] = sum(a.value < b.value for a, b in pairs)
+        row |= {"no_verdict": blocker or None, "verdict": word}
         if blocker:
             estimate = replace(estimate, clear=False)
-        elif metric == PRIMARY_METRIC:
-            row |= required_samples(estimate, SMALLEST * value_b, contrast)
         yield shared | _numbers(metric, estimate) | row
-
-
-def _by_network(seeds: Sequence[int | None], differences: Sequence[float], smallest: float) -> Row:
-    """On how many networks a is lower; the network that differs more than usual, if one does, and all without it."""
-    row: Row = {"n_lower": sum(d < 0 for d in differences)}
-    at = odd_network(differences, smallest)
-    if at is None:
-        return row
-    without = intervals.estimate_mean([*differences[:at], *differences[at + 1 :]], "")
-    row |= {"odd_seed": seeds[at], "odd_difference": without.difference}
-    return row | {"odd_low": without.low, "odd_high": without.high}
-
-
-def _verdict_of_control(estimate: Estimate) -> str:
-    if estimate.p_value < BROKEN:
-        return CONTROL_FAILED
-    return CONTROL_UNUSUAL if estimate.clear else CONTROL_PASSED
-
-
-def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) -> Row:
-    """How many images, or networks, would detect a difference that is not clear with 80 % power.
-
-    The difference is the measured one or `smallest`, the smallest of interest, if that is larger.
-    """
-    size = max(abs(estimate.difference), smallest)
-    if contrast.a.is_image_set or estimate.clear or size <= 0 or estimate.detectable <= size:
-        return {}
-    if estimate.holds_for is None:
-        needed = networks_to_detect(size, estimate.se, len(contrast.seeds), estimate.n_compared)
-        return {"networks_to_settle": needed}
-    n_samples = int(contrast.a.rows[contrast.seeds[0]]["n_samples"])
-    return {"n_to_settle": math.ceil(n_samples * (estimate.detectable / size) ** 2)}
 
 
 def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> float:

@@ -18,7 +18,6 @@ from experiments.run import choice, choices_file, dry_run, printing, result_fold
 from experiments.run.cache import Cache
 from experiments.run.comparisons import (
     CONFIRM,
-    CONTROL,
     EXPLORE,
     Choices,
     Comparison,
@@ -40,7 +39,6 @@ from experiments.run.tables import RunResults, make_sides, tabulate
 from experiments.user.imports import errors_in
 
 FIRST = 0.6  # of the time limit: after it nothing is explored, so that the confirmation has the rest
-NO_CONTROL = "The A/A test was not run, so nothing shows whether equal settings come out equal."
 NOTHING_CHOSEN = Choices()
 
 
@@ -79,12 +77,11 @@ class Plan:
     choices: Choices = NOTHING_CHOSEN
 
     def confirm(self, choices: Choices, earlier: Sequence[Run]) -> list[Run]:
-        """The runs of confirmers, and of their control, if the settings that are fixed beforehand have none."""
+        """The runs of confirmers."""
         study = self.planner.study
         if not choices.chosen or not isinstance(study, ExploringStudy):
             return []
-        with_control = all(run.setting.section != CONTROL for run in earlier)
-        return self.planner.plan(choice.confirmed(study, choices.chosen, with_control), earlier)
+        return self.planner.plan(choice.confirmed(study, choices.chosen), earlier)
 
     def guess_confirmation(self) -> list[Run]:
         """Runs that cost what the confirmation will, if it is still to be chosen: as if the first settings were."""
@@ -306,17 +303,13 @@ class _Command:
         notes = results.autoencoder_notes
         warnings = results.warnings
         printing.print_notes(self.console, notes, warnings)
-        if isinstance(study, ExploringStudy):
-            choices_file.mark_control(self.out, tables["contrasts.csv"])
         files = needed_files(list(results.files), self.cache)
         whole_cost = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings], "options": self.options.resolve(study)}
         trained = {run.network.network: run.network for run in results.runs if isinstance(run.network, Trained)}
         info["parameters"] = {name: network.n_parameters for name, network in trained.items()}
-        left_out = any(run.setting.section == CONTROL for run in planned)
-        left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
-        info["caveats"] = [*choices.caveats, *([NO_CONTROL] if left_out else [])]
+        info["caveats"] = choices.caveats
         share = execution.evaluations / whole_cost if whole_cost else 1
         info["computed"] = round(min(share, 1), 3)  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)

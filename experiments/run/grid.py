@@ -124,12 +124,6 @@ class Grid(ExploringStudy):
     def explore(self) -> Iterator[Setting]:
         yield from self.combined
 
-    def settings(self) -> Iterator[Setting]:
-        """Without a confirmation the A/A test of the baseline is made on the networks of the grid."""
-        if not self.confirm:
-            first = self.combined[0]
-            yield first.again(self.trains and bool(first.training))
-
     def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
         sides = {label: side for label, side in of.get((EXPLORE, None), {}).items() if side.whole}
         yield from find_effects(

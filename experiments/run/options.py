@@ -63,7 +63,7 @@ class RunOptions:
     dry_run: bool = False
     """Print the plan and run nothing. It says how many trainings and samplings are left, and how long they take."""
     only: Annotated[tuple[str, ...], option_help("[KEY=VALUE ...]", "all")] = ()
-    """Part to run, by the columns of table.csv that are known before: --only seed=1,2 section=control."""
+    """Part to run, by the columns of table.csv that are known before: --only seed=1,2 section=primary."""
     fresh: bool = False
     """Make all that this command needs anew, and replace what is stored."""
     compile: bool = False

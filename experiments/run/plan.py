@@ -16,13 +16,13 @@ from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.autotune import BenchmarkKey, TimedMachines, autotune
 from experiments.run.cache import Cache
-from experiments.run.comparisons import CONFIRM, CONTROL, EXPLORE
+from experiments.run.comparisons import CONFIRM, EXPLORE
 from experiments.run.identity import identity, uses_user_code
 from experiments.run.image_features import features_id
 from experiments.run.machine import Machine, double_device
 from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
 from experiments.run.options import Options
-from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, VALUES, Reference, Run
+from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
@@ -191,7 +191,7 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
     """The network as this setting trains it."""
     training = setting.training
     if not isinstance(network, Trained):
-        if training or setting.retrained:
+        if training:
             raise ValueError(f"training={dict(training)} of {setting.label!r}: --network brings a trained network")
         return network
     if fixed := sorted(FIXED & training.keys()):
@@ -199,23 +199,18 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
         raise ValueError(f"training={fixed[0]!r} of {setting.label!r}: {rule}")
     for name in training:
         one_of("training", name, sorted({field.name for field in fields(network)} - FIXED))
-    return replace(network, seed=seed + SEED_OF_INDEPENDENT_RUN * setting.retrained, **training)
+    return replace(network, seed=seed, **training)
 
 
 # --- what a study asks for, and what is refused ---
 
 
 def collect_settings(study: Study) -> list[Setting]:
-    """The settings. If `Study.compare` compares several and none is a control, an A/A control of the first is added.
-
-    ValueError, with the line, if the user's code fails.
-    """
+    """The settings. ValueError, with the line, if the user's code fails."""
     with errors_in(type(study), "settings()"):
         settings = [*study.settings()]
     _check_settings(settings)
-    if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):
-        return settings
-    return [*settings, settings[0].again(any(setting.training for setting in settings))]
+    return settings
 
 
 def check_folder(study: Study, out: Path, typed: bool) -> None:
@@ -235,11 +230,7 @@ def check_folder(study: Study, out: Path, typed: bool) -> None:
 
 
 def _check_settings(settings: Sequence[Setting]) -> None:
-    """Raises ValueError for settings that cannot be told apart, or a control that repeats the noise of its setting."""
-    for setting in settings:
-        if setting.section == CONTROL and not (setting.draw or setting.retrained):
-            name = f"section={setting.section!r} of {setting.label!r}"
-            raise ValueError(f"{name}: the A/A test of a setting is called so")
+    """Raises ValueError for settings that cannot be told apart."""
     keys = Counter((setting.section, setting.budget, " ".join(setting.label.split())) for setting in settings)
     if twice := next((key for key, count in keys.items() if count > 1), None):
         raise ValueError(f"settings(): {twice[2]!r} of {twice[0]!r} more than once; labels of one section must differ")
@@ -283,7 +274,7 @@ def check_comparisons(study: Study, runs: Sequence[Run]) -> None:
         return
     sections: dict[tuple[str, int | None], list[Run]] = {}
     for run in runs:
-        if run.setting.section not in (CONTROL, EXPLORE, CONFIRM):
+        if run.setting.section not in (EXPLORE, CONFIRM):
             sections.setdefault((run.setting.section, run.setting.budget), []).append(run)
     for first, setting in ((section[0], run.setting) for section in sections.values() for run in section):
         base = first.setting

@@ -42,7 +42,7 @@ class NetworkLines:
     last: float = field(default_factory=time.time)
 
     def __call__(self, done: Sequence[Run], failed: Failed) -> None:
-        n, planned = (len({run.pair_seed for run in runs if not run.impossible}) for runs in (done, self.runs))
+        n, planned = (len({run.network.seed for run in runs if not run.impossible}) for runs in (done, self.runs))
         if n == planned or time.time() - self.last < SOON:
             return
         text = f"{n} of {planned} networks done"

@@ -202,8 +202,6 @@ def print_page(page: Page, report: Path, path: str, smoke: bool, console: Consol
     styles = {"verdict": "bold", "warning": "yellow", "caveat": "dim"}
     if page.alarm:
         styles["verdict"] = "bold red"
-    if page.failed and not smoke:
-        styles["verdict"] = "bold white on red"
     for line in page.text:
         console.print(Text(line, styles.get(line.partition(":")[0], "")))
     console.print(Text.assemble("report: ", (path, f"link {report.absolute().as_uri()}")), style="bold")

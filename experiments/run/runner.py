@@ -122,8 +122,8 @@ class Runner:
             return run_stage(runs, self.cache, advance, show, until=until, logs=self.logs)
         failed = Failed()
         done = list[Run]()
-        for seed in dict.fromkeys(run.pair_seed for run in runs):
-            of_network = [run for run in runs if run.pair_seed == seed]
+        for seed in dict.fromkeys(run.network.seed for run in runs):
+            of_network = [run for run in runs if run.network.seed == seed]
             failed |= run_stage(of_network, self.cache, advance, show, until=until, logs=self.logs)
             done += of_network
             on_network(done, failed)

@@ -20,7 +20,7 @@ from experiments.run.networks import Network, Pretrained, data_of
 from experiments.run.setting import Setting
 from reports.schema import METRICS
 
-SEED_OF_INDEPENDENT_RUN = 10_000  # added to a seed, for other noise or another network than a run's
+SEED_OF_INDEPENDENT_RUN = 10_000  # added to a seed, for other noise than a run's
 COLUMNS = {"seed": "train_seed"}  # what may be typed for a column of table.csv
 VALUES = "values"  # the feature space of floats: their own values
 
@@ -80,11 +80,6 @@ class Run:
     def seed(self) -> int:
         """Runs with the same seed start from the same noise."""
         return self.network.seed + SEED_OF_INDEPENDENT_RUN * self.setting.draw
-
-    @property
-    def pair_seed(self) -> int:
-        """The seed by which its network is paired: its own, or that of the network which it repeats retrained."""
-        return self.network.seed - SEED_OF_INDEPENDENT_RUN * self.setting.retrained
 
     @property
     def batch_size(self) -> int:
@@ -171,7 +166,7 @@ def filter_runs(planned: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
         if not value or not wanted <= {*texts}:
             values = ", ".join(dict.fromkeys(filter(None, texts)))
             known = f"{name} is {values}" if values else f"columns: {', '.join(COLUMNS | rows[0])}"
-            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=control; {known}")
+            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=primary; {known}")
         matching = {run for run, text in zip(planned, texts, strict=True) if text in wanted}
         chosen = [run for run in chosen if run in matching]
     if all(run.impossible for run in chosen):

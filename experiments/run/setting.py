@@ -12,7 +12,6 @@ from diffusion_core.schedules.sigma import Sigmas, check_schedule
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
-from reports.schema import CONTROL
 
 RULE_OF_SCHEDULES = "it must be a subclass of Schedule whose sigmas() returns a tuple of floats, decreasing"
 
@@ -143,8 +142,7 @@ class Setting:
         budget: network evaluations per image that it may take; None without such a limit.
         n: images per network; None for the study's.
         networks: how many networks it is sampled from, the first ones; None for all.
-        draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
-        retrained: whether its networks are trained again, from other seeds.
+        draw: settings of one draw start from the same noise.
         network: a ready network of its own, as typed after --network; None for the study's.
         values: of the factors of a grid, columns of table.csv that have no other name there.
         impossible: why it is not run, if its sampler and schedule do not say so themselves.
@@ -161,7 +159,6 @@ class Setting:
     n: int | None = field(default=None, metadata=NOT_IDENTITY)  # it is in the run
     networks: int | None = field(default=None, metadata=NOT_IDENTITY)
     draw: int = 0
-    retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     network: str | None = field(default=None, metadata=NOT_IDENTITY)  # it is the run's
     values: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)
     impossible: str = field(default="", metadata=NOT_IDENTITY)
@@ -177,8 +174,3 @@ class Setting:
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 1)
-
-    def again(self, retrained: bool) -> "Setting":
-        """The A/A control of this setting: on networks that are trained again, or else with other noise."""
-        draw = self.draw + (not retrained)
-        return replace(self, section=CONTROL, budget=None, retrained=retrained, draw=draw)

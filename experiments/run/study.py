@@ -137,7 +137,7 @@ class Study:
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """In each section every setting against the first.
 
-        What explorers tried, what confirmers compare, and the A/A control are not among these settings.
+        What explorers tried and what confirmers compare are not among these settings.
         """
         for sides in of.values():
             yield from against_first("setting", [*sides.values()])

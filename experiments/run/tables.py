@@ -162,12 +162,10 @@ def make_sides(
             key = (run.setting.section, run.setting.budget, run.setting.label)
             runs_by_setting.setdefault(key, []).append(run)
     for (section, budget, label), planned in runs_by_setting.items():
-        setting = planned[0].setting
-        config = (setting.schedule, setting.sampler, setting.final_denoise, setting.training, planned[0].n)
         measured = [run for run in planned if run in distances]
-        rows_by_seed = {run.pair_seed: rows[run] for run in measured}
-        distances_by_seed = {run.pair_seed: distances[run] for run in measured}
-        side = Side(label, section, budget, len(planned), rows_by_seed, distances_by_seed, config=config)
+        rows_by_seed = {run.network.seed: rows[run] for run in measured}
+        distances_by_seed = {run.network.seed: distances[run] for run in measured}
+        side = Side(label, section, budget, len(planned), rows_by_seed, distances_by_seed)
         out.setdefault((section, budget), {})[label] = side
     return out
 

@@ -5,7 +5,6 @@ import pandas as pd
 from reports import confirmed, contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
-    are_set,
     capital,
     difference,
     evaluations,
@@ -13,17 +12,14 @@ from reports.formats import (
     is_set,
     join,
     number,
-    ordinal,
     percent,
     plural,
 )
 from reports.page import Curves, Figure, Page, Row, Table
 from reports.results import LoadedResult
 from reports.schema import (
-    ANY_NOISE,
     BETTER,
     CONFIRM,
-    CONTROL,
     MORE,
     NO_DIFFERENCE,
     NO_VERDICT,
@@ -39,7 +35,6 @@ PAIR = ["a", "nfe_a", "b", "nfe_b"]
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, on the {schedule} schedule",
     CONFIRM: "The best with fresh noise against the best without",
-    ANY_NOISE: "The same, whatever visible noise they show",
     MORE: "More evaluations against the cheapest",
 }
 ANSWERS = {  # verdict -> of the title, and in a figure
@@ -65,7 +60,7 @@ def page(result: LoadedResult) -> Page:
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
     contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
-    doubts = find_warnings(row), find_caveats(result, row, rows, before["schedule"])
+    doubts = find_warnings(row), find_caveats(result, row, rows)
     if has_gross_failure(row):
         contests = contests[:0]
     main, sides, use = row, [before, after], best
@@ -80,7 +75,7 @@ def page(result: LoadedResult) -> Page:
     code = [] if use is None else snippets.show(snippets.write_sampling(use))
     return contrast.compose_page(
         result, main, phrase_verdict(result, row, rows, contests, before["schedule"]), without, having, doubts,
-        question=ask(result), advice="" if use is None else phrase_advice(result, use, every, rows),
+        question=ask(result), advice="" if use is None else phrase_advice(result, use),
         more_facts=code,
         curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
         tables=tables, note=note,
@@ -109,14 +104,10 @@ def find_warnings(row: pd.Series) -> list[str]:
     return [f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared."]
 
 
-def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame, schedule: str) -> list[str]:
+def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame) -> list[str]:
     """Lists what limits the answer on one schedule, and that on the best settings."""
     contests = rows[rows["kind"] == CONFIRM]
     caveats = confirmed.find_noisy(result)
-    if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
-        caveats.append(
-            f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference on the {schedule} schedule."
-        )
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     if not len(contests):
@@ -137,14 +128,6 @@ def find_side(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     return best[(best["nfe"] == row[f"nfe_{side}"]) & (best["setting"] == row[side])].iloc[0]
 
 
-def find_lowest(every: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    """The row of the lowest of the settings that these contrasts compare."""
-    return min(
-        (find_side(every, row, side) for _, row in rows.iterrows() for side in "ba"),
-        key=lambda row: row[PRIMARY_METRIC],
-    )
-
-
 def choose_use(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame) -> pd.Series | None:
     """The cheapest confirmed setting that may be advised, or the lowest of those that are better than it."""
     for _, contest in contests[contests["verdict"] != NO_VERDICT].iterrows():
@@ -163,45 +146,26 @@ def phrase_verdict(
     result: LoadedResult, row: pd.Series, rows: pd.DataFrame, contests: pd.DataFrame, schedule: str
 ) -> tuple[str, str]:
     """The finding by number of evaluations, and on one schedule."""
-    best, also = phrase_both(result, contests, rows[rows["kind"] == ANY_NOISE].sort_values("budget"))
+    best = phrase_best(contests)
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}. {best}".strip()
     change = contrast.format_change(result, row)
     answer = {BETTER: "yes", WORSE: "no"}.get(row["verdict"], NO_DIFFERENCE)
     where = f"on the {schedule} schedule with {evaluations(row['nfe_b'])}"
     if best:
-        return best, f"{capital(where)}, {answer}: {change.partition(' (')[0]}. {also}".strip()
+        return best, f"{capital(where)}, {answer}: {change.partition(' (')[0]}."
     return f"{capital(answer)} {where} evaluations.", f"{change}."
 
 
-def phrase_both(result: LoadedResult, contests: pd.DataFrame, noisy: pd.DataFrame) -> tuple[str, str]:
-    """The finding within the limit of visible noise, and without it, where that changes what is compared."""
-    if not len(noisy):
-        return phrase_best(contests), ""
-    if not len(contests):
-        return f"Whatever visible noise they show: {uncapital(phrase_best(noisy, always=True))}", ""
-    limited, free = (uncapital(phrase_best(rows, always=True)) for rows in (contests, noisy))
-    limit = number(result.limit or 0, 2)
-    if not are_set(noisy["depends"]).any():
-        return phrase_best(contests), f"Without the limit of visible noise, {limit}, {free}"
-    within = f"It depends on visible noise: among settings whose visible noise is at most {limit}, {limited[:-1]}"
-    return f"{within}; without this limit {free}", ""
-
-
-def uncapital(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def phrase_best(contests: pd.DataFrame, *, always: bool = False) -> str:
+def phrase_best(contests: pd.DataFrame) -> str:
     """Within how many evaluations which kind wins; "" if nothing was compared.
 
-    With intervals where nothing is detected, or `always`.
+    With intervals where nothing is detected.
     """
     texts = list[str]()
-    for verdict, (answer, name) in ANSWERS.items():
-        answer = f"{name} within" if always else answer
+    for verdict, (answer, _) in ANSWERS.items():
         rows = contests[contests["verdict"] == verdict]
-        shown = always or verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
+        shown = verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
         names = list[str]()
         for _, group in rows.groupby(PAIR if shown else "verdict", sort=False):  # a pair may be the best within several
             names.append(join(number(budget, 0) for budget in group["budget"]))
@@ -217,14 +181,13 @@ def phrase_best(contests: pd.DataFrame, *, always: bool = False) -> str:
     return f"{capital('; '.join(texts))}{also}." if texts else ""
 
 
-def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> str:
+def phrase_advice(result: LoadedResult, best: pd.Series) -> str:
     """Advises the lowest of the confirmed settings that may be advised, and says whether more evaluations help."""
     use = f"Use {best['setting']} with {evaluations(best['nfe'])} evaluations"
     if best["section"] == PRIMARY:
         return f"{use}, if you stay on the {best['schedule']} schedule."
     scores = settings.format_scores(result, best) + settings.format_worst(best)
-    texts = [f"{use}: {scores}.", phrase_price(result, best), *name_noisy(result, best, every, rows)]
-    return " ".join(filter(None, texts))
+    return f"{use}: {scores}. {phrase_price(result, best)}".strip()
 
 
 def phrase_price(result: LoadedResult, best: pd.Series) -> str:
@@ -235,16 +198,6 @@ def phrase_price(result: LoadedResult, best: pd.Series) -> str:
     cheapest = (best["setting"], best["nfe"]) if used.empty else (used["b"].iloc[0], used["nfe_b"].iloc[0])
     dearer = confirmed.find_dearer(result, *cheapest)
     return confirmed.phrase_price(dearer, confirmed.choose_dearer(dearer))
-
-
-def name_noisy(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
-    """The lowest of all, if it is not advised for its visible noise."""
-    noisy = rows[rows["kind"] == ANY_NOISE]
-    if not len(noisy) or (lowest := find_lowest(every, noisy))[PRIMARY_METRIC] >= best[PRIMARY_METRIC]:
-        return []
-    name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
-    scores = settings.format_scores(result, lowest)
-    return [f"{name} scores lower, {scores}, but shows more visible noise ({noise}) than the limit."]
 
 
 def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> list[tuple[str, str]]:
@@ -315,11 +268,12 @@ def settings_tables(
     sizes, note = settings.allot_rows([len(part) for part in parts])
 
     def make_row(row: pd.Series) -> Row:
-        candidates = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != CONTROL)]
+        candidates = rows[rows["n_samples"] == row["n_samples"]]
         last = candidates["final_denoise"].fillna(row["final_denoise"]) == row["final_denoise"]  # missing: sides differ
         chosen = (candidates["a"] == row["setting"]) & (candidates["nfe_a"] == row["nfe"]) & last
         comparisons = candidates[chosen]
-        change, verdict = "", "baseline"
+        is_base = ((candidates["b"] == row["setting"]) & (candidates["nfe_b"] == row["nfe"])).any()
+        change, verdict = "", "baseline" if is_base else ""
         if len(comparisons):
             change, verdict = settings.format_comparison(comparisons.iloc[0], against=True)
         name = row["setting"]

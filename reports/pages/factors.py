@@ -24,7 +24,7 @@ from reports.formats import (
 from reports.page import Axis, Bar, Column, Figure, FigureSection, Line, Page, Row, Table
 from reports.pages.chosen import find_setting
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, EXPLORE, NO_VERDICT, PRIMARY_METRIC, RETRAINED, WORSE
+from reports.schema import BETTER, CONFIRM, EXPLORE, NO_VERDICT, PRIMARY_METRIC, WORSE
 
 TERMS = ("MMD ×1000", "FD", "Interaction", "Visible noise", "Evaluations")
 CLEAR = (BETTER, WORSE)
@@ -52,21 +52,21 @@ def page(result: LoadedResult) -> Page:
         parts["advice"] = advise(best, bool(main["verdict"].isin(CLEAR).any()))
         return contrast.compose_page(result, best, (lead, describe_best(result, best)), before, after, **parts)
     sentence = "The best combination was not confirmed on other networks."
-    again = contrast.find_control(result)
-    if len(cells) and again is not None:
-        lowest, first = cells.iloc[0], cells[cells["setting"] == again["b"]].iloc[0]
+    if len(cells):
+        baseline = [values[0] for _, values in result.info["factors"]]  # run.json sorts the cells
+        first = cells[[result.info["cells"][name] == baseline for name in cells["setting"]]]
+        lowest = cells.iloc[0]
         score = f"{settings.format_scores(result, lowest)}, visible noise {settings.format_noise(lowest)}"
         sentence = f"Lowest: {lowest['setting']}, {score}; not confirmed on other networks."
         parts["advice"] = f"Confirm {lowest['setting']} before you use it: the same command without --no-confirm."
-        sides = (first, "Baseline", first["setting"]), (lowest, "Lowest, not confirmed", lowest["setting"])
+        sides = [(row, "Baseline", row["setting"]) for _, row in first.iterrows()]
+        sides.append((lowest, "Lowest, not confirmed", lowest["setting"]))
         parts["pictures"] = settings.show_pictures(grid, *sides)
-        unknown = again.index.isin(["new_network_low", "detectable"])  # those of the A/A test
-        parts["facts"] = contrast.list_facts(grid, again.mask(unknown, math.nan), first, lowest)
-    failed = contrast.has_failed(result)
-    if failed:
-        lead, sentence = contrast.explain_failure(result)
-        parts |= {"also": "", "advice": ""}
-    return Page(settings.describe_source(result), result.info["question"], lead, sentence, failed=failed, **parts)
+        if len(first) and len(main):
+            size = grid.runs.iloc[0][["n_samples", "n_reference"]]
+            row = main.assign(**size, level=result.info["statistics"]["level"], detectable=math.nan).iloc[0]
+            parts["facts"] = contrast.list_facts(grid, row, first.iloc[0], lowest)
+    return Page(settings.describe_source(result), result.info["question"], lead, sentence, **parts)
 
 
 def advise(best: pd.Series, clear: bool) -> str:
@@ -133,7 +133,7 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
     """Yields sentences on values that are worse, on what was not detected, with what would have been, on what has no
     verdict, with its reason, and on factors that depend on each other.
 
-    Then values that did not run beside the first of their factor, and the A/A test beside the effects.
+    Then values that did not run beside the first of their factor.
     """
     depends = both[both["verdict"].isin(CLEAR)]
     for words, rows in (("Worse", main[main["verdict"] == WORSE]), ("Depends on another factor", depends)):
@@ -154,14 +154,6 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
     absent = [f"{name} {value}" for name, (_, *values) in factors for value in values if (name, value) not in measured]
     if absent:
         yield f"No combination ran with these values and the first of their factor: {join(absent)}."
-    again = contrast.find_control(result)
-    if again is None or again["verdict"] == NO_VERDICT:
-        return
-    what = "equal trainings" if again["section"] == RETRAINED else "samplings of one setting, with other noise,"
-    largest = main["difference"].abs().groupby(main["factor_a"], sort=False).max()
-    smaller = [str(factor) for factor in largest.index[largest < abs(again["difference"])]]
-    more = f": more than any effect of {join(smaller)} here" if smaller else ""
-    yield f"A/A test: two {what} differ by {'{} ({})'.format(*difference(again))}{more}."
 
 
 def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:

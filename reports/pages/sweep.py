@@ -20,7 +20,7 @@ from reports.formats import (
 )
 from reports.page import Figure, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONTROL, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
+from reports.schema import BETTER, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
 
 MANY = 12  # comparisons of one family
 SEVERAL = 4  # sections, from which the verdict counts them
@@ -85,13 +85,12 @@ def page(result: LoadedResult) -> Page:
 
 def empty_page(result: LoadedResult) -> Page:
     """The page if nothing is compared with the first of its section."""
-    failed = contrast.has_failed(result)
     text = "Fewer than two settings succeeded with every network."
     if left := result.info.get("runs_not_begun"):
         text = f"The time was up: {plural(left, 'run')} were not begun. The same command continues from what is stored."
     return Page(
         settings.describe_source(result), result.info["question"],
-        *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
+        "No verdict.", text,
         details=list_details(result, *TERMS),
     )  # fmt: skip
 
@@ -110,7 +109,7 @@ def read_sections(result: LoadedResult) -> list[Section]:
         compared = contrasts[(contrasts["section"] == name) & _equals(contrasts["budget"], budget)]
         usual = compared[compared["kind"] == "setting"]
         first = usual["b"].iloc[0] if len(usual) else rows["setting"].iloc[0]
-        compared = compared[(compared["b"] == first) & (compared["kind"] != CONTROL)]
+        compared = compared[compared["b"] == first]
         compared = compared.sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(compared) == 0:
             continue

@@ -36,8 +36,8 @@ def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tm
     for n_steps, more in ((2, []), (4, ["--n-steps", "4"])):
         arguments = ["sweep", str(tmp_path / "mine.py"), "--n-samples", "132", "--dry-run", *more]
         done = smoke(tmp_path, *arguments).summary
-        assert done["networks"]["unique"] == 3 and done["samples"]["left"] == 3 * 3
-        assert done["evaluations"] == 3 * (128 * 3.5 + 3 * 132 * n_steps)  # 132 is also the usual preset's
+        assert done["networks"]["unique"] == 3 and done["samples"]["left"] == 3 * 2
+        assert done["evaluations"] == 3 * (128 * 3.5 + 2 * 132 * n_steps)  # 132 is also the usual preset's
     shown = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), "--help").stdout
     assert "Does it run?" in shown and "Steps of the schedule. (default: 2)" in shown
 
@@ -47,17 +47,17 @@ def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tm
 def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path):
     written(tmp_path, FILE)
     plan = run(tmp_path, "--dry-run").summary
-    assert plan["networks"] == {"unique": 1, "left": 1} and plan["samples"]["left"] == 3
-    assert plan["evaluations"] == 128 * 3.5 + 3 * 40 * 2 and not (tmp_path / "store").exists()
+    assert plan["networks"] == {"unique": 1, "left": 1} and plan["samples"]["left"] == 2
+    assert plan["evaluations"] == 128 * 3.5 + 2 * 40 * 2 and not (tmp_path / "store").exists()
     known_images(tmp_path / "store")
     done = run(tmp_path)
     table: pd.DataFrame = done.rows()
-    assert list(table["section"]) == ["all", "all", "control"]  # the first is also the A/A control
+    assert list(table["section"]) == ["all", "all"]
     assert (done.summary["experiment"], done.summary["failed"], len(table)) == ("sweep", 0, done.summary["rows"])
     assert done.summary["evaluations"] == plan["evaluations"]
-    by_name = table[table["section"] == "all"].set_index("sampler")
+    by_name = table.set_index("sampler")
     assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
-    assert "\n# Does it run?\n" in done.report and set(done.rows("contrasts")["kind"]) == {"setting", "control"}
+    assert "\n# Does it run?\n" in done.report and set(done.rows("contrasts")["kind"]) == {"setting"}
 
 
 @pytest.mark.slow

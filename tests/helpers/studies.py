@@ -38,10 +38,10 @@ def explored(study: ExploringStudy) -> list[Run]:
 
 
 def confirmed(study: ExploringStudy) -> list[Contrast]:
-    """What confirmers compare if explorers choose the first settings, and its control."""
+    """What confirmers compare if explorers choose the first settings."""
     settings = dict.fromkeys(run.setting for run in explored(study) if not run.impossible)
     chosen = choice.choose(study, [*settings], {}).chosen
-    return contrasts(study, chosen, plan(study, *choice.confirmed(study, chosen, with_control=True)))
+    return contrasts(study, chosen, plan(study, *choice.confirmed(study, chosen)))
 
 
 def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:

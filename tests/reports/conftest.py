@@ -85,7 +85,7 @@ def folder(tmp_path: Path) -> Make:
 
 @pytest.fixture
 def beta(folder: Make) -> Make:
-    """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), the control, floors.
+    """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), floors.
 
     `best`: evaluations, difference of the best with fresh noise to the best without, which both take them, verdict.
     `more`: evaluations, difference of the best with fresh noise to the best without it with 8, verdict.
@@ -93,17 +93,14 @@ def beta(folder: Make) -> Make:
 
     def write(
         change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
-        before: float = 12.0, control: float = 0.0, control_verdict: str = "passed", floor: Any = (500, 1.4),
-        failed: int = 0, info: Any = NO, best: Sequence[Any] = (), more: Sequence[Any] = (),
-        quality: Sequence[Any] = (), **values: Any,
+        before: float = 12.0, floor: Any = (500, 1.4), failed: int = 0, info: Any = NO, best: Sequence[Any] = (),
+        more: Sequence[Any] = (), quality: Sequence[Any] = (), **values: Any,
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before) + runs_of("primary", a, before + change, eta=1)
         table += runs_of("same-schedule", "eta 0.5", 11, eta=0.5)
         table += [COMMON | {"section": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
-        table += runs_of("control", f"{b} again", before)
         contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
-        contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
         choices = Rows()
         for budget, difference, said in best:
             cost = {"budget": budget, "nfe_a": budget, "nfe_b": budget, "n_compared": len(best)}
@@ -137,7 +134,7 @@ def chosen(folder: Make) -> Make:
 
     def write(
         duels: Sequence[Any], experiment: str = "schedules", beyond: Sequence[Any] = (), info: Any = NO,
-        control: str = "passed", chosen_before: bool = False, **values: Any,
+        chosen_before: bool = False, **values: Any,
     ) -> Path:  # fmt: skip
         table, contrasts, choices = Rows(), Rows(), Rows()
         for budget, a, change, verdict, *more in duels:
@@ -159,7 +156,6 @@ def chosen(folder: Make) -> Make:
         for budget, a, change, verdict in beyond:
             columns = {"budget": budget, "nfe_a": budget, "nfe_b": 66, "choice": "challenger"}
             contrasts += compared("fewer evaluations", "confirm", a, "base", change, verdict, **columns)
-        contrasts += compared("control", "control", "base, other noise", "base", 3.0, control)
         tables = {"table": table, "contrasts": contrasts, "choices": choices, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables, **values)
 

@@ -123,14 +123,6 @@ def test_short_numbers_and_durations():
     assert {seconds: duration(seconds) for seconds in times} == times and formats.percent(0.954321) == "95.4 %"
 
 
-def test_networks_are_counted_in_words_with_their_article():
-    words = {
-        1: "a first", 6: "a sixth", 8: "an eighth", 11: "an 11th", 12: "a 12th", 18: "an 18th", 21: "a 21st",
-        22: "a 22nd", 83: "an 83rd", 101: "a 101st", 111: "a 111th", 1001: "a 1,001st", 11004: "an 11,004th",
-    }  # fmt: skip
-    assert {count: formats.ordinal(float(count)) for count in words} == words
-
-
 def test_a_difference_is_turned_around_with_its_interval():
     row = pd.Series({"metric": "mmd", "difference": -0.0026, "low": -0.0032, "high": 0.001})
     assert difference(row) == ("−2.6", "−3.2 to 1.0") and difference(row, -1) == ("2.6", "−1.0 to 3.2")

@@ -27,7 +27,7 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make):
     result = read(directory := beta())
     assert result.features == "digits" and result.table["train_seed"].iloc[0] == "0"
     assert (result.table["mmd"].dtype, result.table["final_denoise"].dtype) == ("float64", "boolean")
-    assert len(result.runs) == 15 and len(result.over_networks()) == 2 and result.choices.empty
+    assert len(result.runs) == 15 and len(result.over_networks()) == 1 and result.choices.empty
     assert [len(result.match(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [6, 6, 0]
     assert result.floor("fd", 9)["mean"] == 1.4 and result.floor("kd", 500) is None
     table = result.table.assign(train_seed=[f"{8 + at % 5}" for at in range(len(result.table))])
@@ -85,7 +85,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     """The rows of an index on five results, by folder: two of one question, and two that have no page."""
     (tmp_path / "deep").mkdir()
     beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
-    beta(control=3.0, control_verdict="failed").rename(tmp_path / "two <b>")
+    beta(-0.5, "no difference detected").rename(tmp_path / "two <b>")
     sweep({"g": {"base": (12, "", 0), "y": (9, "better", 0), "x": (8, "better", 0.05)}}).rename(tmp_path / "three")
     beta(info={"experiment": "gone", "question": "Why <b>?", "commit": "1a2b"}).rename(tmp_path / "four")
     beta().rename(tmp_path / "five")
@@ -121,7 +121,7 @@ def test_a_row_has_finding_link_thumbnail_time_and_date(rows: Rows):
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path):
     assert "x scores lower, but leaves visible noise (" in rows["three"]
     assert "<a" not in rows["three"] and "y is better than base." in rows["three"]
-    assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
+    assert "In FD, eta 1 is better" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
     with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
         write_index(tmp_path / "deep" / "one" / "images")

@@ -13,8 +13,6 @@ from experiments.distances.intervals import (
     estimate_one,
     estimate_pairs,
     holm,
-    networks_to_detect,
-    odd_network,
     too_noisy,
     verdict,
 )
@@ -63,16 +61,6 @@ def test_the_limit_of_visible_noise_is_fixed_and_tested_over_networks(
     assert (too_noisy(noise_levels, tested=False), too_noisy(noise_levels)) == (estimated, tested)
 
 
-def test_a_network_is_odd_if_the_others_do_not_explain_it():
-    usual = [1.0, 1.2, 0.9, 1.1, 1.05]
-    assert odd_network(usual, 0.0) is None and odd_network([*usual[:4], -8.0], 0.1) == 4
-    assert odd_network([*usual[:4], -8.0], 10.0) is None, "smaller than what matters"
-    assert odd_network([*usual[:3], -8.0], 0.1) is None, "four networks"
-    normal = np.random.default_rng(0).normal(size=(4_000, 5))
-    share = np.mean([odd_network(row.tolist(), 0.0) is not None for row in normal])
-    assert share == pytest.approx(0.05, abs=0.01), "of normal networks one of twenty comparisons has one"
-
-
 def test_five_networks_speak_of_networks_in_general_and_four_of_these():
     alike, different = [1.0, 1.1, 0.9, 1.0, 1.0], [1.0, 2.0, 0.0, 3.0, -1.0]
     general = estimate_pairs([make_pair(value, 0.5) for value in different])
@@ -80,14 +68,6 @@ def test_five_networks_speak_of_networks_in_general_and_four_of_these():
     assert general.se == pytest.approx(np.sqrt(2.5 / 5))
     few = estimate_pairs([make_pair(value, 0.5) for value in alike[:4]])
     assert (few.holds_for, few.interval) == (4, "what each sample adds") and few.se == pytest.approx(0.5 / 2)
-
-
-def test_a_control_with_the_same_networks_is_over_images_whatever_their_number():
-    pairs = [make_pair(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
-    estimate = estimate_pairs(pairs, over_images=True)
-    assert (estimate.interval, estimate.holds_for) == ("what each sample adds", 5) and estimate.se == pytest.approx(
-        0.5 / 5**0.5
-    )
 
 
 def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict():
@@ -100,19 +80,6 @@ def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict():
 def test_holm_is_a_step_down_of_bonferroni():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == [] and holm([0.6, 0.9]) == [1, 1]
-
-
-@pytest.mark.parametrize("effect, n_compared", [(0.3, 1), (1.0, 1), (1.0, 10), (3.85, 199)])
-def test_so_many_networks_detect_a_difference_with_80_percent_power_and_no_fewer(effect: float, n_compared: int):
-    """By simulation, of an effect in standard deviations of a network."""
-    networks = networks_to_detect(-effect, 1 / 5**0.5, 5, n_compared)
-    random = np.random.default_rng(0)
-
-    def power(n: int) -> float:
-        p_values = stats.ttest_1samp(random.normal(effect, size=(20_000, n)), 0, axis=1).pvalue
-        return float((p_values < (1 - CONFIDENCE) / n_compared).mean())
-
-    assert power(networks - 1) < 0.81 and power(networks) > 0.79
 
 
 def test_pairs_are_used_where_there_are_any():

@@ -20,8 +20,8 @@ N = 500
 
 
 def runs(networks: int) -> list[Run]:
-    """Of two settings, and the control of one of them."""
-    settings: list[tuple[float, dict[str, Any]]] = [(0.0, {}), (1.0, {}), (0.0, {"section": "control", "draw": 1})]
+    """Of two settings, and one of them with other noise."""
+    settings: list[tuple[float, dict[str, Any]]] = [(0.0, {}), (1.0, {}), (0.0, {"section": "again", "draw": 1})]
     return [
         spine.run(Euler(eta), spine.trained(seed), n=N, label=f"eta {eta:g}", **how)
         for eta, how in settings for seed in range(networks)

@@ -17,7 +17,7 @@ LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
 
 @pytest.mark.parametrize("conditions, holds", [
     ("seed=1 section=primary", lambda run: run.network.seed == 1 and run.setting.section == "primary"),
-    ("section=pareto,control", lambda run: run.setting.section in ("pareto", "control")),
+    ("section=pareto,primary", lambda run: run.setting.section in ("pareto", "primary")),
     ("seed=0,2", lambda run: run.network.seed in (0, 2)),
     (f"'setting={LABEL}'", lambda run: run.setting.label == LABEL),  # one value with a comma
     ("n_steps=4 sampler=euler(eta=0)",
@@ -29,8 +29,8 @@ def test_only_takes_the_runs_that_have_these_values(conditions: str, holds: Call
 
 
 @pytest.mark.parametrize("conditions, message", [
-    ("section=same-lader", "write COLUMN=VALUE, as in --only seed=1 section=control; section is primary"),
-    ("moed=control", "columns: seed, section"),
+    ("section=same-lader", "write COLUMN=VALUE, as in --only seed=1 section=primary; section is primary"),
+    ("moed=primary", "columns: seed, section"),
     ("seed", "write COLUMN=VALUE"),
     ("seed=1,9", "seed is 0, 1, 2"),
     ("eta=9 section=same-schedule", "it holds for none of"),  # such runs are impossible

@@ -10,7 +10,6 @@ import pytest
 from experiments.cli import parse
 from experiments.run import choice
 from experiments.run.choices_file import read_choices
-from experiments.run.comparisons import CONTROL
 from experiments.run.identity import canonical, identity, identity_of_json, plain_json
 from experiments.run.setting import Setting
 from experiments.run.study import Study
@@ -35,14 +34,13 @@ def describe_plan(command: str) -> str:
     name, *arguments = shlex.split(command)
     study: Any = parse(name, [*arguments, "--data", "mnist5k"], "")[0]
     settings = [*study.settings()]
-    control = all(setting.section != CONTROL for setting in settings)
     if study.choices_path:
         chosen = read_choices(study.choices_path, study, study.network, "digits").chosen
     else:
         explored = choice.explored(study)
         settings += explored
         chosen = choice.choose(study, [setting for setting in explored if not setting.impossible], {}).chosen
-    lines = sorted(map(describe, settings + choice.confirmed(study, chosen, control)))
+    lines = sorted(map(describe, settings + choice.confirmed(study, chosen)))
     return f"{identity_of_json(lines)}, {len(lines)} settings"
 
 
@@ -50,7 +48,7 @@ def describe(setting: Setting) -> str:
     """What a setting is: its identity has neither its names nor its networks."""
     names = [setting.section, setting.budget, setting.label, identity(setting), bool(setting.impossible)]
     training = canonical(tuple(sorted(setting.training.items())))
-    return plain_json([names, setting.n, setting.networks, setting.retrained, training])
+    return plain_json([names, setting.n, setting.networks, training])
 
 
 def describe_plans() -> dict[str, str]:

@@ -21,7 +21,6 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import result_folder, stages
 from experiments.run.cache import Cache
-from experiments.run.comparisons import CONTROL
 from experiments.run.experiment import StudyResult, run_study
 from experiments.run.machine import code_version
 from experiments.run.options import Options
@@ -33,7 +32,7 @@ from experiments.user.json_io import read_json
 
 @dataclass(frozen=True)
 class Mine(Study):
-    """Settings without networks of their own; `run_study` adds the control."""
+    """Settings without networks of their own."""
 
     question: ClassVar[str] = "Does noise help?"
     etas: tuple[float, ...] = (0.0, 1.0)
@@ -63,8 +62,6 @@ class Grouped(Mine):
             yield Setting(f"eta {eta:g}", Schedule(n_steps=2), Euler(eta), section="two")
         for power in (1.0, 2.0) if self.besides == "blind" else ():
             yield Setting(f"blind {power:g}", Schedule(n_steps=2), Blind(power), section="two")
-        if self.besides == "a control":
-            yield Setting("again", Schedule(n_steps=2), Euler(1.0), section=CONTROL, draw=1)
 
     def extra_tables(self, results: Any) -> Any:
         return {"table.csv": []} if self.besides == "a table" else {}
@@ -136,15 +133,15 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reports.figures.svg", lambda drawing: "<svg/>")
         result = asked(where)
-    assert (result.status, len(result.rows), result.report) == (0, 6, where / "out" / "report.html")
+    assert (result.status, len(result.rows), result.report) == (0, 4, where / "out" / "report.html")
     return where
 
 
 def test_a_result_folder_has_tables_pictures_and_a_report(where: Path):
     rows = table(where)
     contrasts = table(where, "contrasts")
-    assert list(rows["status"]) == ["ok"] * 6 and set(rows["train_seed"]) == {1, 2}
-    assert list(dict.fromkeys(contrasts["kind"])) == ["setting", CONTROL]
+    assert list(rows["status"]) == ["ok"] * 4 and set(rows["train_seed"]) == {1, 2}
+    assert set(contrasts["kind"]) == {"setting"}
     assert {path.name for path in (where / "out").glob("*.csv")} == {f"{name}.csv" for name in NAMES}
     pictures = {path.stem for path in (where / "out" / "images").iterdir()}
     assert pictures == {f"{name}{end}" for name in (*rows["samples_id"], "real") for end in ("", "-4")}
@@ -200,7 +197,7 @@ def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(tmp_path: Path,
     result = asked(tmp_path, mine(seeds=1, broken=True))
     rows = table(tmp_path).set_index(["section", "setting"])
     failed = rows.loc[("all", "broken")]
-    assert result.status == 1 and [*rows["status"].value_counts()[["ok", "failed"]]] == [3, 1]
+    assert result.status == 1 and [*rows["status"].value_counts()[["ok", "failed"]]] == [2, 1]
     assert failed["error"].endswith(": KeyError: 'no such thing'") and pd.isna(failed["fd"])
     log = tmp_path / "out" / "logs" / f"{failed['run_id']}.log"
     assert "Traceback" in log.read_text()
@@ -222,17 +219,6 @@ def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.
 
 def grouped(besides: str = "") -> Grouped:
     return Grouped(data=run_spine.data(), features="digits", network="exact", n_samples=40, besides=besides)
-
-
-@pytest.mark.parametrize("besides, setting", [("", "alone"), ("a control", "eta 1")])
-def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path):
-    asked(tmp_path, grouped(besides))
-    rows = table(tmp_path)
-    contrasts = table(tmp_path, "contrasts")
-    (one,) = contrasts.query("kind == 'control' and metric == 'mmd' and verdict.notna()").itertuples()
-    assert (one.a, one.b) == (f"{setting}, other noise", setting)
-    assert one.value_a == rows.query("section == 'control'")["mmd"].item()
-    assert one.value_b == rows.query("section != 'control' and setting == @setting")["mmd"].item()
 
 
 def test_what_a_study_adds_must_be_new(tmp_path: Path):
@@ -289,22 +275,17 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path):
         asked(tmp_path)
 
 
-@pytest.mark.parametrize("only, caveat", [("section=two", True), ("section=two,control,one", False)])
-def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missing(
-    tmp_path: Path, only: str, caveat: bool
-):
-    study = replace(grouped(), etas=(0.0, 1.0, 0.5, 0.7))
-    done = asked(tmp_path, study, only=("setting=alone,eta 0,eta 1", only))
+def test_a_part_keeps_the_family_of_the_study(tmp_path: Path):
+    asked(tmp_path, replace(grouped(), etas=(0.0, 1.0, 0.5, 0.7)), only=("setting=eta 0,eta 1", "section=two"))
     rows = table(tmp_path, "contrasts").query("kind == 'setting' and verdict.notna() and metric == 'mmd'")
     assert list(rows["a"]) == ["eta 1"] and rows["n_compared"].item() == 3
-    assert done.page and any("A/A test was not run" in text for text in done.page.caveats) == caveat
 
 
 def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    query = ("section=control", "seed=1")
+    query = ("setting=eta 1", "seed=1")
     result = asked(tmp_path, mine(sigma_min=1.0), only=query, quiet=True)
     doubt = "a schedule ends at sigma 1, so this much noise stays in its samples"
-    assert [row["section"] for row in result.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
+    assert [row["setting"] for row in result.rows] == ["eta 1"] and f"warning: {doubt}" in capsys.readouterr().out
     report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
-    assert f"a part of the experiment was run, 1 of 6 runs: --only {shlex.join(query)}" in report
+    assert f"a part of the experiment was run, 1 of 4 runs: --only {shlex.join(query)}" in report
     assert any(note.startswith(doubt) for note in read_json(tmp_path / "out" / "run.json")["notes"])

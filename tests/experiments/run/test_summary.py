@@ -25,7 +25,7 @@ PAGE = Page(
         KeyFigure("FD, before → after", "15.6 → 11.9", ("real images 0.9",), legend=(("before", "eta 0"),)),
     ),
 )  # fmt: skip
-FAILED = replace(PAGE, lead="No verdict.", verdict="The control failed.", failed=True)
+BAD = replace(PAGE, lead="It is wrong.", alarm=True)
 
 
 def print_lines(page: Page, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
@@ -49,18 +49,16 @@ def test_lines_are_the_first_screen_in_its_order():
     assert [line.partition(":")[0] for line in bare] == ["verdict", "report"]
 
 
-GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red
+GREEN, RED = "\x1b[1;32m", "\x1b[1;31m"  # bold
 
 
 @pytest.mark.parametrize("works", [True, False], ids=["smoke", "laptop"])
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool):
-    """In red, unless the run asked only whether everything works: it does, and that comes first."""
-    text = print_lines(FAILED, terminal, works, "standard")
-    assert "No verdict." in text and ("Everything works" in text.partition("No verdict.")[0]) == works
-    if terminal:
-        assert (f"{GREEN}Everything works" in text) == works and (RED in text) != works
-        assert (GREEN in text) == works
+def test_bad_news_is_red(works: bool):
+    """After the green line that all works, if the run asked only that."""
+    text = print_lines(BAD, True, works, "standard")
+    before, found, _ = text.partition("It is wrong.")
+    assert found and before.endswith(f"{RED}verdict: ")
+    assert (f"{GREEN}Everything works" in before) == works == (GREEN in text)
 
 
 def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path):
@@ -82,7 +80,7 @@ def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path):
 
 def test_a_network_that_is_done_is_a_line_with_the_scores_of_both_sides(tmp_path: Path):
     """Lines are some seconds apart, the last network has none, and no score is named where a side did not run."""
-    runs: Any = [SimpleNamespace(pair_seed=seed, impossible="") for seed in (0, 1)]
+    runs: Any = [SimpleNamespace(network=SimpleNamespace(seed=seed), impossible="") for seed in (0, 1)]
     a, b, not_run = (Side(name, "s", None, 2, rows, {}) for name, rows in (
         ("a", {0: {"fd": 2.0}}), ("b", {0: {"fd": 3.0}}), ("c", {}),
     ))  # fmt: skip
