@@ -22,10 +22,10 @@ from experiments.distances.intervals import holm
 from reports.figures import draw_curves, style, svg
 from reports.formats import difference
 from reports.index import list_what_to_use
-from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, read_page
 from reports.results import LoadedResult, read_info
 from reports.results import read as read_result
+from reports.schema import IN_USE, PRIMARY, RIVAL
 
 DOCS = Path(__file__).parent
 PUBLISHED = DOCS.parent / "reports" / "published"
@@ -74,15 +74,14 @@ def noise() -> plt.Figure:
     names = noise_results()
     figure, axes = plt.subplots(1, len(names), figsize=(9, 2.4), layout="constrained")
     for ax, name in zip(axes, names, strict=True):
-        rows = read(name, "contrasts").query("kind == 'confirm' and metric == 'mmd' and train_seed.isna()")
-        rows = rows.drop_duplicates("budget").sort_values("budget")
+        rows = read(name, "answers").query("b_is == 'rival' and family == 'confirm'").sort_values("within")
         for at, row in enumerate(rows.itertuples()):
             color = BLUE if row.verdict == "better" else ORANGE if row.verdict == "worse" else GREY
             ends = [[1000 * (row.difference - row.low)], [1000 * (row.high - row.difference)]]
             look = {"fmt": "o", "color": color, "mfc": "white" if color == GREY else color, "capsize": 2}
             ax.errorbar([at], [1000 * row.difference], ends, markersize=5, **look)
         ax.axhline(0, color="0.4", linewidth=1)
-        ax.set_xticks(range(len(rows)), [f"{budget:.0f}" for budget in rows["budget"]])
+        ax.set_xticks(range(len(rows)), [f"{budget:.0f}" for budget in rows["within"]])
         ax.set_title(describe(name).replace(", ", "\n", 1), fontsize=8)
         ax.set(xlabel="evaluations, at most", xlim=(-0.5, len(rows) - 0.5))
     axes[0].set_ylabel("change of MMD ×1000\nby fresh noise")
@@ -145,8 +144,7 @@ def training() -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.4), layout="constrained", sharey=True)
     for ax, (report, features) in zip(axes, {"laptop": "digits", "natural": "natural"}.items(), strict=True):
         rows = read(f"noise_levels-{report}", "contrasts")
-        chosen = rows["kind"].isin(["setting", "confirm"]) & rows["train_seed"].isna() & (rows["eta_a"] == 1)
-        rows = rows[chosen & (rows["metric"] == "fd")].sort_values("a", ascending=False)
+        rows = rows[rows["question"].str.endswith("eta 1") & (rows["metric"] == "fd")].sort_values("a", ascending=False)
         half = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         ax.errorbar(rows["difference"], rows["a"], xerr=half, fmt="D", color=COLORS[0], markersize=4)
         ax.axvline(0, color="0.4", linewidth=1)
@@ -279,10 +277,10 @@ def fresh_noise() -> Rows:
 
 def pairs_of_noise(name: str) -> pd.DataFrame:
     """The contrasts of fresh noise of a result, with what they are asked for in `budget`."""
-    asked = results()[name].over_networks()
-    asked = asked[asked["kind"].isin(["primary", "confirm"])]
-    words = ["geometric, 66" if row.kind == "primary" else f"within {row.budget:.0f}" for row in asked.itertuples()]
-    return asked.assign(budget=words).drop_duplicates("budget")
+    asked = results()[name].answers
+    asked = asked[asked["b_is"] == RIVAL].assign(metric="mmd")
+    words = ["geometric, 66" if row.family == PRIMARY else f"within {row.within:.0f}" for row in asked.itertuples()]
+    return asked.assign(budget=words)
 
 
 def trade() -> pd.DataFrame:
@@ -293,14 +291,14 @@ def trade() -> pd.DataFrame:
     rows = []
     for name in noise_results():
         table = read(name, "table").query("status == 'ok'").drop_duplicates(["setting", "nfe", "section", "train_seed"])
-        for pair in pairs_of_noise(name).drop_duplicates(["kind", *PAIR]).itertuples():
+        for pair in pairs_of_noise(name).drop_duplicates(["family", *PAIR]).itertuples():
             of_pair = table[table["section"] == pair.section].set_index(["setting", "nfe", "train_seed"]).sort_index()
             for metric in TRADE:
                 a, b = (of_pair.loc[side, metric] for side in ((pair.a, pair.nfe_a), (pair.b, pair.nfe_b)))
-                named = {column: getattr(pair, column) for column in ("kind", *PAIR)}
+                named = {column: getattr(pair, column) for column in ("family", *PAIR)}
                 rows.append({"report": name, **named, "metric": metric, **measure_change(a, b)})
     every = pd.DataFrame(rows)
-    for _, family in every.groupby("kind"):
+    for _, family in every.groupby("family"):
         every.loc[family.index, "p_adjusted"] = holm([*family["p_value"]])
     return every
 
@@ -345,7 +343,7 @@ def where_to_begin() -> Rows:
     for row in pd.read_csv(DOCS / "data" / "last_level.csv").sort_values(["evaluations", "levels"]).itertuples():
         counts = []
         for name in ("where-to-stop", "where-to-stop-exact"):
-            found = results()[name].over_networks().query("a == 'from 1'")
+            found = results()[name].answers.query("a == 'from 1'")
             place = found["section"].str.fullmatch(f"{row.levels}, .*, {row.evaluations}")
             counts.append(", ".join(str((found[place]["verdict"] == word).sum()) for word in ("better", "worse")))
         size = "{} ({})".format(*difference(pd.Series(row._asdict())))
@@ -405,7 +403,9 @@ def carry_over() -> Rows:
     for name in STUDY:
         of_default = read(name, "table").query("section == 'against the default'")
         means.append(of_default.groupby("setting")[["mmd", *TRADE]].mean())
-        changes.append(results()[name].over_networks().query("section == 'against the default'").set_index("a"))
+        changes.append(
+            results()[name].contrasts.query("metric == 'mmd' and section == 'against the default'").set_index("a")
+        )
         rows[0] += [link(name, name.removeprefix("carry-over-")), "against the default", "precision, recall"]
     for setting in means[-1].sort_values("mmd").index:
         cells = []
@@ -428,11 +428,11 @@ def chosen_levels() -> Rows:
     rows = [["data", "evaluations", "use", "MMD: default, chosen", "change of MMD"]]
     for name, result in results().items():
         if result.info["experiment"] == "schedules":
-            rows_of = choose_by_question(result.over_networks(kind="confirm"))
-            for _, row in rows_of[rows_of["budget"].isin((8, 32))].iterrows():
+            asked = result.answers[result.answers["b_is"] == IN_USE].assign(metric="mmd")
+            for _, row in asked[asked["within"].isin((8, 32))].iterrows():
                 scores = f"{1000 * row['value_b']:.1f}, {1000 * row['value_a']:.1f}"
-                use = row["a"] if row["recommended"] else f"the default; tried {row['a']}"
-                rows.append([link(name, describe(name)), f"{row['budget']:.0f}", use, scores, say(row)])
+                use = row["a"] if row["use"] == row["a"] else f"the default; tried {row['a']}"
+                rows.append([link(name, describe(name)), f"{row['within']:.0f}", use, scores, say(row)])
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from experiments import compare, score                     # images that you already have: see scoring/
 from experiments import harmless, assert_harmless          # before and after a change
-from experiments import Schedule, Setting, Study, run_study  # a question of your own: see sweep.py
+from experiments import Schedule, Setting, Study, run_study  # a question of your own: see questions.py
 from experiments import check_network                      # the errors and the doubts of a network
 from experiments import assert_converges, assert_levels    # a sampler, in a test suite: see conformance/
 """
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
     from experiments.check import check_network
     from experiments.conformance import assert_converges, assert_levels
-    from experiments.run.comparisons import Contrast, against_first
-    from experiments.run.experiment import run_study
     from experiments.run.grid import Grid
     from experiments.run.options import Options
+    from experiments.run.pairs import Pair, against_first
     from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
     from experiments.run.study import ExploringStudy, Study
     from experiments.scoring.compare import compare, score
     from experiments.scoring.equivalence import assert_harmless, harmless
+    from experiments.sweep import run_study
 
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
 _own, _ = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
     "check": "check_network",
     "conformance": "assert_converges assert_levels",
-    "run.comparisons": "Contrast against_first",
-    "run.experiment": "run_study",
     "run.grid": "Grid",
     "run.options": "Options",
+    "run.pairs": "Pair against_first",
     "run.setting": "AlphaBetaSchedule Schedule Setting",
     "run.study": "ExploringStudy Study",
     "scoring.compare": "compare score",
     "scoring.equivalence": "assert_harmless harmless",
+    "sweep": "run_study",
 })  # fmt: skip
 
 
@@ -51,7 +51,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "AlphaBetaSchedule",
-    "Contrast",
     "Euler",
     "ExploringStudy",
     "Grid",
@@ -59,6 +58,7 @@ __all__ = [
     "LogNormal",
     "LogUniform",
     "Options",
+    "Pair",
     "Sampler",
     "Schedule",
     "Setting",

@@ -67,7 +67,7 @@ def _run(arguments: list[str]) -> int:
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(names)}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
     study, options, folder = cli.parse(name, rest, program_name())
-    return int(_imported("experiments.run.experiment").run_study(study, options, folder, began).status)
+    return int(_imported("experiments.sweep").run_study(study, options, folder, began).status)
 
 
 def _imported(name: str) -> ModuleType:

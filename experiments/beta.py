@@ -13,32 +13,30 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.samplers.euler import Euler
 from experiments.candidates import Candidates
 from experiments.distances.feature_spaces import default_features
-from experiments.run.comparisons import (
-    CONFIRM,
-    PRIMARY,
-    Choice,
-    Comparison,
-    Contrast,
-    Duel,
-    Row,
-    SidesBySection,
-    duel_fewest,
-    shared_seeds,
-)
 from experiments.run.options import option_help
+from experiments.run.pairs import Pair
 from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, HiddenOption, Presets, Study
+from experiments.run.study import (
+    EXPLORE_GPU,
+    EXPLORE_SMOKE,
+    GPU,
+    SMOKE,
+    HiddenOption,
+    Presets,
+    Study,
+    keys_of,
+    price_pair,
+)
 from experiments.user.json_io import read_json
-from reports.schema import WITH, WITHOUT
+from reports.schema import CONFIRM, PRIMARY, RIVAL, WITH, WITHOUT
 
 if TYPE_CHECKING:
-    from experiments.run.tables import RunResults, Tables
+    import pandas as pd
 
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
@@ -58,7 +56,7 @@ class Beta(Candidates):
     )
     page = "beta"
     within = True
-    roles = (WITHOUT, WITH)
+    kinds = (WITHOUT, WITH)
     presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
@@ -173,48 +171,21 @@ class Beta(Candidates):
     def explore(self) -> Iterator[Setting]:
         yield from () if self.only_primary else super().explore()
 
-    def role_of(self, setting: Setting) -> str:
-        return self.roles[setting.sampler.adds_noise(setting.schedule.sigmas())]
+    def kind_of(self, setting: Setting) -> str:
+        return self.kinds[setting.sampler.adds_noise(setting.schedule.sigmas())]
 
-    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
-        """Within each number of evaluations with noise against without; then whether more of them are worth it."""
-        best = {(choice.budget, choice.role): choice.places[0] for choice in chosen}
-        for budget in dict.fromkeys(choice.budget for choice in chosen):
-            a, b = (best.get((budget, role)) for role in (WITH, WITHOUT))
+    def pairs(self, settings: Sequence[Setting]) -> Iterator[Pair]:
+        """Yields the primary contrast."""
+        primary = [setting for setting in settings if setting.section == PRIMARY]
+        for without, having in [primary] if len(primary) == 2 else ():
+            yield Pair("Fresh noise on the geometric schedule", having, without, PRIMARY, RIVAL)
+
+    def confirm_pairs(self, chosen: "pd.DataFrame") -> Iterator[Pair]:
+        """Yields within each number of evaluations the best with noise against the best without; then their price."""
+        best = {(row.within, row.kind): keys_of(row) for row in chosen.itertuples()}
+        for within in dict.fromkeys(chosen["within"]):
+            a, b = (best.get((within, kind)) for kind in (WITH, WITHOUT))
             if a and b:
-                yield Duel(CONFIRM, budget, a, b, WITH)
-        yield from duel_fewest(chosen)
-
-    def extra_tables(self, results: "RunResults") -> "Tables":
-        """Quality against evaluations: MMD of settings with its interval; and what fresh noise does to recall."""
-        from experiments.run.contrasts import score_interval
-
-        rows = list[Row]()
-        for (section, _), sides in results.sides.items():
-            for side in sides.values() if section in (CONFIRM, "pareto") else ():
-                if not side.distances:
-                    continue
-                run = results.find(side)
-                row: Row = {"section": section, "budget": run.nfe, "setting": side.label}
-                row["curve"] = self.role_of(run.setting) if section == CONFIRM else side.label
-                rows.append(row | score_interval(side))
-        return {"quality.csv": [*rows, *self._change_of_recall(results)]}
-
-    def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:
-        """Yields the change of recall by fresh noise, over networks, with its interval; nothing with fewer than two."""
-        from experiments.distances.intervals import estimate
-
-        sides = [*results.sides.get((PRIMARY, None), {}).values()]
-        if len(sides) < 2 or len(seeds := shared_seeds(sides)) < 2:
-            return
-        before, after = ([side.rows[seed]["recall"] for seed in seeds] for side in sides)
-        changes = [b - a for a, b in zip(before, after, strict=True)]
-        change = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
-        row = {"section": PRIMARY, "setting": sides[1].label, "metric": "recall"}
-        yield row | {"value": change.difference, "low": change.low, "high": change.high}
-
-    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """The primary contrast."""
-        primary = of.get((PRIMARY, None), {})
-        if len(primary) == 2:
-            yield Contrast(PRIMARY, primary["eta 1"], primary["eta 0"])
+                question = "The best with fresh noise against the best without"
+                yield Pair(question, a, b, CONFIRM, RIVAL, within=within)
+        yield from price_pair(chosen)

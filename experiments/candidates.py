@@ -14,7 +14,6 @@ from diffusion_core.registry import SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.distances.feature_spaces import default_features, sees_noise
-from experiments.run.comparisons import Place
 from experiments.run.options import Names, names_option, option_help
 from experiments.run.setting import Point, Setting, read_sampler
 from experiments.run.study import ExploringStudy, read_formulas
@@ -151,7 +150,7 @@ class Candidates(ExploringStudy):
     def make(self, point: Point, budget: int) -> Setting:
         return point.at(budget, self.data_std)
 
-    def find(self, place: Place) -> Setting | None:
+    def find(self, place: tuple[str, int | None]) -> Setting | None:
         name, budget = place
         point = (self.file_points or self.points).get(name)
         return self.make(point, budget) if point and budget is not None else None

@@ -21,7 +21,7 @@ STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "beta": "beta.Beta",
     "schedules": "schedules.Schedules",
     "noise_levels": "noise_levels.NoiseLevels",
-    "run": "sweep.OneSetting",
+    "run": "questions.OneSetting",
 })  # fmt: skip
 SWEEP = "Your own question: FILE.py says which settings to compare."
 SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma
@@ -44,20 +44,20 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
     """The study, its options, and the name of its result. On --help and on invalid arguments tyro ends the program."""
     if name != "sweep":
         return (*_parse(STUDIES[name], arguments, f"{prog} {name}"), name)
-    from experiments import sweep
+    from experiments import questions
 
     files = [word for word in arguments if word.endswith(".py")]
     if not files and "--vary" in arguments:
-        return (*_parse(sweep.Vary, arguments, f"{prog} sweep"), "factors")
+        return (*_parse(questions.Vary, arguments, f"{prog} sweep"), "factors")
     if not arguments or arguments[0] in ("-h", "--help"):
         usage = f"usage: {prog} sweep FILE.py [options]\n       {prog} sweep --vary NAME=VALUE,VALUE ... [options]"
-        print(f"{usage}\n\n{SWEEP}\n\n{(sweep.__doc__ or '').replace('python -m experiments', prog)}")
+        print(f"{usage}\n\n{SWEEP}\n\n{(questions.__doc__ or '').replace('python -m experiments', prog)}")
         raise SystemExit(0 if arguments else 2)
     file = Path(files[0] if files else arguments[0]).expanduser()
     rest = [word for word in arguments if Path(word).expanduser() != file]
     if network := typed_value("--network", rest):
         Study(network=network).check_typed(typed_names(rest))  # before FILE is imported, which takes long
-    study_class = sweep.read_study(file)
+    study_class = questions.read_study(file)
     return (*_parse(study_class, rest, f"{prog} sweep {file}"), file.stem)
 
 

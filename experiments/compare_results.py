@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import pandas as pd
 import tyro
 
 from experiments.console import Terminal
-from experiments.run.comparisons import Contrast, Row, Side
 from experiments.run.options import option_help
-from reports.schema import EXPLORE, METRICS, PRIMARY_METRIC, WORSE
+from experiments.run.pairs import Pair
+from reports.schema import EXPLORE, METRICS, PRIMARY_METRIC, WORSE, Row
 
 NAME = "compare"
 SETTING = ("section", "budget", "setting", "schedule", "sampler", "final_denoise")  # columns that name a setting
@@ -53,33 +54,40 @@ def command(arguments: Sequence[str], prog: str) -> int:
     """Compares the results and writes the report. Returns the exit status. ValueError as in `pair_settings`."""
     from PIL import Image
 
-    from experiments.run.contrasts import Verdicts, contrast_rows
+    from experiments.judge import answer, judge
     from experiments.run.result_folder import lock_folder, print_page, read_rows, write_finished
 
     start = time.time()
     options = tyro.cli(CompareOptions, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
-    contrasts = [*pair_settings(*(read_runs(folder, options.store) for folder in (options.before, options.after)))]
-    floors = read_rows(options.before, "floors.csv")
-    differences = [*contrast_rows(contrasts, Verdicts.of(contrasts, floors))]
-    table = list[Row]()
+    both = [*pair_settings(*(read_runs(folder, options.store) for folder in (options.before, options.after)))]
+    table, pairs, added = list[Row](), list[Pair](), {}
     files = {"real": options.before / "images" / "real.png"}
-    sides = [side for contrast in contrasts for side in (contrast.b, contrast.a)]
-    for index, side in enumerate(sides):
-        names = {"section": side.section, "setting": side.label, "samples_id": f"set-{index}"}
-        table += [row | names for row in side.rows.values()]
-        for row in [*side.rows.values()][:1]:
-            files[f"set-{index}"] = row["folder"] / "images" / f"{row['samples_id']}.png"
+    for index, (old, new) in enumerate(both):
+        title, budget = name_setting(old[0]), old[0]["budget"]
+        a, b = ([(title, int(budget or 0), name)] for name in ("after", "before"))
+        pairs.append(Pair(title, a, b, b_is=""))
+        for name, rows in (("after", new), ("before", old)):
+            set_id = f"set-{2 * index + (name == 'after')}"
+            files[set_id] = rows[0]["folder"] / "images" / f"{rows[0]['samples_id']}.png"
+            own = {"section": title, "setting": name, "samples_id": set_id}
+            for row in rows:
+                run_id = f"{set_id}, {row['train_seed']}"
+                table.append(row | own | {"run_id": run_id})
+                if row["status"] == "ok":
+                    added[run_id] = read_added(row)
+    floors, runs = pd.DataFrame(read_rows(options.before, "floors.csv")), pd.DataFrame(table)
+    judged = judge(runs, pairs, floors, added)
     pictures = {name: Image.open(path) for name, path in files.items() if path.is_file()}
     info: Row = {"experiment": NAME, "question": f"Did the change help? {options.after} against {options.before}"}
     info["notes"] = [*dict.fromkeys(row["origin"] for row in table)]
-    info["caveats"] = [UNCHANGED] if all(_samples_of(pair.a) == _samples_of(pair.b) for pair in contrasts) else []
-    tables = {"table.csv": table, "contrasts.csv": differences, "floors.csv": floors}
+    info["caveats"] = [UNCHANGED] if all(_samples_of(old) == _samples_of(new) for old, new in both) else []
+    tables = {"table.csv": table, "contrasts.csv": judged, "answers.csv": answer(judged, runs), "floors.csv": floors}
     report = options.out / "report.html"
     console = Terminal()
     with lock_folder(options.out):
         page = write_finished(options.out, info, tables, time.time() - start, pictures)
         print_page(page, report, str(report), False, console)
-    verdicts = Counter(row["verdict"] for row in differences if row.get("verdict") and row["metric"] == PRIMARY_METRIC)
+    verdicts = Counter(judged.loc[judged["metric"] == PRIMARY_METRIC, "verdict"])
     if not console.is_terminal:
         print(json.dumps({"experiment": NAME, "verdict": page.headline, "verdicts": verdicts, "out": str(options.out)}))
     return int(options.fail_if_worse and verdicts[WORSE] > 0)
@@ -97,16 +105,15 @@ def read_runs(folder: Path, store: Path | None) -> Runs:
     store = store or Path(info.get("options", {}).get("store", "runs/store"))
     places: Row = {"experiment": NAME, "folder": folder, "store": store, "origin": origin}
     runs = dict[tuple[object, ...], Row]()
-    skipped = () if "factors" in info else (EXPLORE,)  # a grid's effects are of what it explores
     for row in read_rows(folder, "table.csv"):
-        if row["section"] in skipped or row["status"] == "infeasible":
+        if row["section"] == EXPLORE or row["status"] == "infeasible":
             continue
         runs[tuple(row[name] for name in (*SETTING, "train_seed"))] = row | places
     return runs
 
 
-def pair_settings(before: Runs, after: Runs) -> Iterator[Contrast]:
-    """Each setting after the change against itself before it, on the networks that both results have.
+def pair_settings(before: Runs, after: Runs) -> Iterator[tuple[Sequence[Row], Sequence[Row]]]:
+    """The rows of each setting before and after the change, on the networks that both results have.
 
     ValueError if they have none in common, or if paired runs differ in data, features, sizes or noise.
     """
@@ -128,32 +135,30 @@ def pair_settings(before: Runs, after: Runs) -> Iterator[Contrast]:
         )
     for rows in pairs.values():
         old, new = zip(*rows, strict=True)
-        yield Contrast("setting", make_side("after", new), make_side("before", old))
+        yield old, new
 
 
 def _is_paired(row: Row, pairs: Mapping[object, object]) -> bool:
     return tuple(row[name] for name in SETTING) in pairs
 
 
-def _samples_of(side: Side) -> set[tuple[Path, str]]:
-    return {(row["store"].resolve(), row["samples_id"]) for row in side.rows.values()}
+def _samples_of(rows: Sequence[Row]) -> set[tuple[Path, str]]:
+    return {(row["store"].resolve(), row["samples_id"]) for row in rows}
 
 
-def make_side(name: str, rows: Sequence[Row]) -> Side:
-    """A setting before or after the change, with what each of its images adds to the distances.
+def name_setting(row: Row) -> str:
+    """A setting with its section, if that says more."""
+    section, budget, label = (row[name] for name in SETTING[:3])
+    return label if section in ("all", f"{budget} evaluations") else f"{section}: {label}"
 
-    ValueError if the store lacks them, or has those of a later run.
-    """
+
+def read_added(row: Row) -> Mapping[str, Any]:
+    """What each image of a run adds to its distances. ValueError if the store lacks it, or has that of a later run."""
     from experiments.distances.distance import unpack_distances
     from experiments.run.cache import read_tensors
 
-    measured = {row["train_seed"]: row for row in rows if row["status"] == "ok"}
-    distances = {}
-    for seed, row in measured.items():
-        path = row["store"] / "scores" / f"{row['run_id']}.safetensors"
-        distances[seed] = unpack_distances(read_tensors(path))
-        if any(distances[seed][metric].value != row[metric] for metric in METRICS):
-            raise ValueError(f"{path}: it was made again after {row['folder']}; run the change with its own --store")
-    section, budget, label = (rows[0][name] for name in SETTING[:3])
-    title = label if section in ("all", f"{budget} evaluations") else f"{section}: {label}"
-    return Side(name, title, budget, len(rows), measured, distances)
+    path = row["store"] / "scores" / f"{row['run_id']}.safetensors"
+    distances = unpack_distances(read_tensors(path))
+    if any(distances[metric].value != row[metric] for metric in METRICS):
+        raise ValueError(f"{path}: it was made again after {row['folder']}; run the change with its own --store")
+    return distances

@@ -18,7 +18,6 @@ import tyro
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, TRUNKS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.run.comparisons import CONFIRM
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting
 from experiments.run.study import (
@@ -32,6 +31,7 @@ from experiments.run.study import (
     read_formulas,
 )
 from experiments.user.parsing import parse_noise
+from reports.schema import CONFIRM
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -42,6 +42,10 @@ TRAIN_NOISE_HELP = (
 WEIGHTS = "Weights of the loss: {names}."
 NAMED = ("edm", "edm2", "jit", "sd3")  # as others train; flow-uniform is near sd3
 GENERAL = ("log-normal", "log-logistic", "logit-normal")  # forms of these, which need no row of their own
+AXES = {  # kind -> what is asked of it
+    "train_noise": "Other noise levels", "weighting": "Other weights", "parameterisation": "Another output",
+    "combination": "Another combination",
+}  # fmt: skip
 OUTPUTS = "Meaning of the network's output: {names}."
 
 
@@ -157,12 +161,15 @@ class NoiseLevels(ExploringStudy):
                     f"{label}, eta {eta:g}", schedule, Euler(eta), training=training, final_denoise=True
                 )  # fmt: skip
 
-    def role_of(self, setting: Setting) -> str:
+    def kind_of(self, setting: Setting) -> str:
         axis, _ = self.trainings()[self.candidate_of(setting)]
         return axis
 
     def candidate_of(self, setting: Setting) -> str:
         return setting.label.rpartition(", ")[0]
+
+    def name_question(self, kind: str, label: str) -> str:
+        return f"{AXES[kind]} in training, sampled with {label.rpartition(', ')[2]}"
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """The held-out error of each network that tests, and the noise distributions of training."""

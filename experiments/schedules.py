@@ -10,15 +10,17 @@ choose; others compare the chosen with the default, geometric with eta 0.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from experiments.candidates import Candidates
-from experiments.run.comparisons import DEFAULT, Choice, Duel, duel_defaults, duel_fewest
 from experiments.run.options import option_help
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Presets
-from reports.schema import AT_LARGEST
+from experiments.run.pairs import Pair
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Presets, price_pair
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -71,11 +73,7 @@ class Schedules(Candidates):
             raise ValueError(f"time={self.time!r}: it must read like 90s, 10min or 2h")
         return float(match[1]) * UNITS[match[2]]
 
-    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
-        """And the chosen of more evaluations against those of the fewest, and of fewer against the largest default."""
-        yield from duel_defaults(chosen)
-        yield from duel_fewest(chosen)
-        *_, largest = (choice for choice in chosen if choice.role == DEFAULT)
-        for choice in chosen:
-            if choice.role != DEFAULT and choice.budget != largest.budget:
-                yield Duel(AT_LARGEST, choice.budget, choice.places[0], largest.places[0], choice.role)
+    def confirm_pairs(self, chosen: "pd.DataFrame") -> Iterator[Pair]:
+        """And whether more evaluations are worth their price."""
+        yield from super().confirm_pairs(chosen)
+        yield from price_pair(chosen)

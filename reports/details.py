@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.formats import capital, is_missing, join, percent, plural, scale_metric
+from reports.formats import join, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
 from reports.schema import CONFIRM, EFFECTS, EXPLORATION, PRIMARY, PRIMARY_METRIC
@@ -61,22 +61,21 @@ def _real(result: LoadedResult) -> Details:
 
 
 def _intervals(result: LoadedResult) -> Details:
-    rows = result.over_networks().query("interval != ''")
+    rows = result.judged.dropna(subset="low")
     if rows.empty:
         return []
-    methods = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
-    methods = methods.replace("what each image adds", f"what each {result.unit} adds")
-    text = f"{percent(rows['level'].iloc[0])}, each of its own comparison: {methods}."
+    general = result.hold_for(rows["n"].min())
+    method = "Student's t over the differences of networks" if general else f"over what each {result.unit} adds"
+    text = f"{percent(result.confidence)}, each of its own comparison: {method}."
     words = {EXPLORATION: "exploratory comparison", CONFIRM: "confirmed comparison", EFFECTS: "effect"}
-    sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
-    families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
-    if families:
+    sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["compared"].max()
+    if families := [plural(size, words[name]) for name, size in sizes.items() if size > 1]:
         text += f" Holm's method corrects the verdicts on {join(families)}, 5 % in all for each family."
-        primary = "the comparison that was fixed beforehand" if result.fixed_beforehand else "the main comparison"
-        if rows["kind"].eq(PRIMARY).any():
-            text += f" {capital(primary)} is a family of one."
-    if not is_missing(rows["holds_for"].max()):
-        text += f" Those over {result.unit}s hold for the networks of this run; others may differ."
+    if rows["family"].eq(PRIMARY).any():
+        primary = "The comparison that was fixed beforehand" if result.fixed_beforehand else "The main comparison"
+        text += f" {primary} is a family of one."
+    if not general:
+        text += " They hold for the networks of this run; others may differ."
     return [("Intervals", text)]
 
 

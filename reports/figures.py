@@ -100,8 +100,7 @@ def draw_curves(curves: Curves) -> Canvas:
         ax.plot(*zip(*curve.corners, strict=True), "-" if curve.look in COLORS else "--", color=color)
         if curve.explored:
             ax.plot(*zip(*curve.explored, strict=True), ":", color=color, linewidth=0.7)
-        for x, y, low, high in curve.dots:
-            ax.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=color)
+        ax.plot(*zip(*curve.dots, strict=True), "o", color=color)
         name = "\n".join(wrap(curve.name, 14))
         ax.text(
             curve.corners[-1][0] + 3,

@@ -71,8 +71,7 @@ def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str
 
 def lower_on(row: pd.Series) -> str:
     """On how many networks a is lower, as "4 of 5 networks lower"; "" where it was not counted."""
-    count = row.get("n_lower")
-    return "" if is_missing(count) else f"{number(count, 0)} of {number(row['n_networks'], 0)} networks lower"
+    return "" if is_missing(row["lower"]) else f"{number(row['lower'], 0)} of {number(row['n'], 0)} networks lower"
 
 
 def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
@@ -106,15 +105,17 @@ def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:
     return before, after, *difference(row, digits=digits)
 
 
+def excludes_0(row: pd.Series) -> bool:
+    """Whether the interval of a comparison excludes 0."""
+    return bool(row["low"] * row["high"] > 0)
+
+
 def correction(row: pd.Series) -> str:
     """The remark on a contrast without a detected difference whose interval alone excludes 0; otherwise ""."""
-    if (
-        row["verdict"] not in (NO_DIFFERENCE, NOT_SIGNIFICANT)
-        or row["low"] * row["high"] <= 0
-        or row["n_compared"] <= 1
-    ):
+    detected = row["verdict"] not in (NO_DIFFERENCE, NOT_SIGNIFICANT)
+    if detected or row["compared"] <= 1 or not excludes_0(row):
         return ""
-    return f"{NOT_SIGNIFICANT} for {number(row['n_compared'], 0)}"
+    return f"{NOT_SIGNIFICANT} for {number(row['compared'], 0)}"
 
 
 def add_correction(text: str, row: pd.Series) -> str:

@@ -7,19 +7,16 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from reports import settings
-from reports.formats import difference, evaluations, join, number, scale_metric, short
+from reports.formats import are_set, evaluations, join, number, scale_metric, short
 from reports.page import Column, Page, Row, Source, Table
-from reports.pages import beta
-from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import CONFIRM, PRIMARY_METRIC, WITH
+from reports.schema import CONFIRM, PRIMARY_METRIC, RIVAL
 
 MOST = 16  # rows of what to use
 FRAME = ("Training images", "Features")  # what was fixed: shown where it differs
 HEADS = (
-    *FRAME, "Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Fresh noise", "Report",
+    *FRAME, "Evaluations", "Use", "MMD ×1000", "FD", "Fresh noise", "Report",
 )  # fmt: skip
 TWINS = ("beta", "schedules", "noise_levels")  # experiments whose results are compared if one fixed choice differs
 NUMBERS = {"last level": "sigma_min", "training images": "images_seen"}  # and columns: fixed choices of twins
@@ -85,21 +82,16 @@ def describe_source(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
-    """The table of what each confirmed result advises, by number of evaluations; results by their folder.
+    """The table of what each confirmed result advises; results by their folder.
 
-    A data set without such a result has the command for one. More than MOST rows: those go first in which more
-    evaluations score no better than fewer. The name of a row is its data set; columns that never differ are left out.
+    A data set without such a result has the command for one. The name of a row is its data set; columns that never
+    differ are left out.
     """
-    confirmed = {name: result for name, result in results.items() if result.was_confirmed}
-    found = [(result, cells) for name, result in confirmed.items() for cells in list_advice(name, result)]
-    if len(found) > MOST:
-        found = [(result, cells) for result, cells in found if cells["best"]]
-    rows = [{"Data": result.runs["data"].iloc[0], **cells} for result, cells in found]
+    rows = [cells for name, result in results.items() for cells in list_advice(name, result)]
     rows.sort(key=lambda row: str(row["Data"]))
     known = {row["Data"] for row in rows}
     trained = (result.runs for result in results.values() if result.runs["images_seen"].max() > 0)
-    others = dict.fromkeys(name for runs in trained for name in runs["data"].head(1))
-    for name in others:
+    for name in dict.fromkeys(name for runs in trained for name in runs["data"].head(1)):
         if name not in known:
             rows.append({"Data": name, "Use": f"not confirmed: python -m experiments beta --data {name}"})
     texts = {head: [str(row.get(head, "")) for row in rows[:MOST]] for head in HEADS}
@@ -108,41 +100,23 @@ def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
     return Table("What to use", [Column(head) for head in kept], cells)
 
 
-def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, Any]]:
-    """The cells of a confirmed result: of `beta` one row, of other sampling one for each number of evaluations."""
+def list_advice(folder: str, result: LoadedResult) -> Iterator[dict[str, str]]:
+    """The cells of each confirmed advice on sampling, with its scores and the change that it brings."""
+    rows = result.judged
+    confirmed = rows[rows["family"].eq(CONFIRM) & rows["within"].notna()]
     seen = result.runs["images_seen"].max()
-    frame = {"Training images": number(seen, 0) if seen > 0 else "", "Features": result.features, "Report": folder}
-    contests = result.over_networks(kind=CONFIRM)
-    contests = contests[contests["budget"].notna()].sort_values("budget", kind="stable")  # of samplings, not trainings
-    if contests["choice"].eq(WITH).any():
-        every = settings.summarise_settings(result)
-        if (use := beta.choose_use(result, every, contests)) is not None:
-            scores = {
-                "MMD ×1000": scale_metric(PRIMARY_METRIC, use[PRIMARY_METRIC]),
-                "FD": scale_metric("fd", use["fd"]),
-            }
-            said = contests.groupby("verdict", sort=False)["budget"]
-            noise = "; ".join(f"{verdict} within {join(number(n, 0) for n in of)}" for verdict, of in said)
-            yield frame | scores | {
-                "Evaluations": evaluations(use["nfe"]), "Use": use["setting"], "Fresh noise": noise, "best": True,
-            }  # fmt: skip
-        return
-    best = float("inf")
-    for _, row in choose_by_question(contests).iterrows():
-        advised = row["recommended"]
-        sides = ("value_b", "value_a") if advised else ("value_b",)
-        scores = {
-            head: " → ".join(scale_metric(name, match[side]) for side in sides)
-            for head, name in (("MMD ×1000", PRIMARY_METRIC), ("FD", "fd"))
-            if (match := result.pooled(row, name)) is not None
-        }
-        setting = row["a"] if advised else row["b"]
-        yield frame | scores | {
-            "Evaluations": number(row["budget"], 0), "Use": setting if advised else f"{setting} (default)",
-            "best": row[sides[-1]] < best,
-            "Change of MMD (95 % interval)": "{} ({})".format(*difference(row)) if advised else "",
+    rivals = confirmed[confirmed["b_is"] == RIVAL].groupby("verdict", sort=False)["within"]
+    noise = "; ".join(f"{verdict} within {join(number(n, 0) for n in within)}" for verdict, within in rivals)
+    for _, row in confirmed[are_set(confirmed["advised"])].iterrows():
+        side = "a" if row["use"] == row["a"] else "b"
+        fd = result.beside(row, "fd")
+        yield {
+            "Data": result.runs["data"].iloc[0], "Training images": number(seen, 0) if seen > 0 else "",
+            "Features": result.features, "Evaluations": evaluations(row["nfe"]), "Use": row["use"],
+            "MMD ×1000": scale_metric(PRIMARY_METRIC, row[f"value_{side}"]),
+            "FD": "" if fd is None else scale_metric("fd", fd[f"value_{side}"]),
+            "Fresh noise": noise, "Report": folder,
         }  # fmt: skip
-        best = min(best, row[sides[-1]])
 
 
 def index_row(path: Path, root: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The one page that answers every question, as a value: templates/ draws it as HTML and Markdown.
 
 The first screen of a question: source, question, finding, warnings, what to do, figure, pictures, facts, caveats.
-Of a page without facts: source, question, finding, caveats, key figures, pictures, figures. Then at most one extra
-(a plot or code), tables, details. Every part but the first three may be absent.
+Of a page without facts: source, question, finding, caveats, key figures, pictures, figures. Then at most one plot,
+tables, details. Every part but the first three may be absent.
 """
 
 import math
@@ -159,9 +159,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through (x, y), with dots (x, y, low, high), all in per cent; its name and what stands at its end.
+    """A line through (x, y), with dots (x, y), all in per cent; its name and what stands at its end.
 
-    `titles`: of each dot setting, score, interval and visible noise.
+    `titles`: of each dot setting, score and visible noise.
     `explored`: a thin line of its own, of the networks that chose.
     """
 
@@ -169,7 +169,7 @@ class Curve:
     name: str
     end: str
     corners: Sequence[tuple[float, float]]
-    dots: Sequence[tuple[float, float, float, float]]
+    dots: Sequence[tuple[float, float]]
     titles: Sequence[str]
     explored: Sequence[tuple[float, float]] = ()
 
@@ -277,7 +277,6 @@ class Page:
     aside: str = ""
     figures: Sequence[Figure] = ()
     plot: Plot | None = None
-    codes: Sequence[Code] = ()
     tables: Sequence[Table] = ()
     noun: str = "setting"
     order: str = ", best first"
@@ -308,4 +307,4 @@ class Page:
     @property
     def strips(self) -> list[str]:
         """The names of all samples in tables."""
-        return sorted({row.strip for table in self.tables for row in table.rows} - {""})
+        return sorted({row.strip for table in (*self.tables, *self.folded) for row in table.rows} - {""})

@@ -19,8 +19,8 @@ from reports.results import LoadedResult, find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
-    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "sweep"), "chosen"), "run": "score",
-    **{name: name for name in ("factors", "compare", "score", "harmless", "levels")},
+    **dict.fromkeys(("beta", "schedules", "noise_levels", "sweep"), "answers"), "run": "score",
+    **dict.fromkeys(("factors", "compare"), "answers"), "score": "score", "harmless": "harmless", "levels": "levels",
     "check_sampler": "conformance",
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md

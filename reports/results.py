@@ -7,12 +7,13 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reports.formats import metric_name
+from reports.formats import evaluations, metric_name
 from reports.schema import (
     CONFIRM,
     EXPLORE,
@@ -26,6 +27,7 @@ from reports.schema import (
 )
 
 SCHEMA = 2  # version of the format of a result folder
+PAIR = ["question", "family", "section", "within", "a", "nfe_a", "b", "nfe_b"]  # these columns name a comparison
 FLAG = {"True": True, "False": False, "": pd.NA}
 
 
@@ -48,6 +50,10 @@ class LoadedResult:
     def metric_name(self, metric: str = PRIMARY_METRIC) -> str:
         """The name of a metric in the feature space of this result."""
         return metric_name(metric, self.features)
+
+    @property
+    def question(self) -> str:
+        return str(self.info["question"]).replace("images", f"{self.unit}s")
 
     @property
     def unit(self) -> str:
@@ -75,30 +81,45 @@ class LoadedResult:
         """Whether its networks were trained for it: then others chose; otherwise the same one, with other noise."""
         return bool(self.runs["trained_by"].eq("sigmabench").any())
 
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The comparisons in the primary metric, with what answers.csv says of each: use, nfe, cost, advised, reason.
+
+        Columns asked, name_a and name_b: question and settings with numbers of evaluations where these differ.
+        """
+        rows = self.contrasts[self.contrasts["metric"] == PRIMARY_METRIC]
+        told = self.answers[[*PAIR, "use", "nfe", "cost", "advised", "reason"]]
+        rows = rows.merge(told, "left", PAIR, suffixes=("_none", "")).fillna({"use": "", "advised": False})
+        several = rows.groupby("question")[["within", "nfe_a", "nfe_b"]].transform("nunique") > 1
+        asked = rows["question"].where(
+            ~several["within"], rows["question"] + rows["within"].map(", within {:.0f}".format)
+        )
+        costs = several.any(axis=1) | rows["nfe_a"].ne(rows["nfe_b"])
+        for side in "ab":
+            named = rows[side] + rows[f"nfe_{side}"].map(lambda nfe: f", {evaluations(nfe)} evaluations")
+            rows[f"name_{side}"] = named.where(costs & rows[f"nfe_{side}"].ne(rows["within"]), rows[side])
+        return rows.assign(reason=rows["reason"].fillna(rows["reason_none"]), asked=asked)
+
     @property
     def was_confirmed(self) -> bool:
         """Whether other networks than those that chose compared the settings."""
-        return bool((self.contrasts["kind"] == CONFIRM).any())
+        return bool((self.contrasts["family"] == CONFIRM).any())
 
-    def over_networks(self, metric: str = PRIMARY_METRIC, kind: str = "") -> pd.DataFrame:
-        """The contrasts over all networks in one metric, or those of one kind."""
-        rows = self.contrasts
-        return rows[(rows["train_seed"] == "") & (rows["metric"] == metric) & (rows["kind"].eq(kind) | (not kind))]
-
-    def match(self, contrast: pd.Series, metric: str = PRIMARY_METRIC) -> pd.DataFrame:
-        """The rows of a contrast in one metric: those of single networks, then that over networks."""
-        rows = self.contrasts
-        names = ["kind", "section", "a", "b", "n_samples"]
-        alike = (rows[names] == contrast[names]).all(axis=1) & (rows["metric"] == metric)
-        for name in ("budget", "nfe_a", "final_denoise"):
-            alike &= rows[name].isna() if pd.isna(contrast[name]) else rows[name].eq(contrast[name]).fillna(False)
-        return rows[alike]
-
-    def pooled(self, contrast: pd.Series, metric: str) -> pd.Series | None:
-        """The row of a contrast over all networks in one metric, if there is one."""
-        rows = self.match(contrast, metric)
-        rows = rows[rows["train_seed"] == ""]
+    def beside(self, row: pd.Series, metric: str) -> pd.Series | None:
+        """The comparison of the same pair in another metric, if there is one."""
+        rows = self.contrasts[self.contrasts["metric"] == metric]
+        for name in PAIR:
+            rows = rows[rows[name].isna() if pd.isna(row[name]) else rows[name].eq(row[name])]
         return rows.iloc[0] if len(rows) else None
+
+    def hold_for(self, n: float) -> bool:
+        """Whether the intervals over n networks are about networks in general."""
+        return n >= self.info.get("statistics", {}).get("enough_networks", 5)
+
+    @property
+    def confidence(self) -> float:
+        """The confidence of all intervals."""
+        return float(self.info.get("statistics", {}).get("level", 0.95))
 
     def floor(self, metric: str, n_samples: float) -> pd.Series | None:
         """The score of that many real images, or of the nearest number that was measured."""

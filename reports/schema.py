@@ -5,7 +5,9 @@ No third-party package is imported.
 
 import lzma
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]  # of a table, by column
 
 
 class Metric(NamedTuple):
@@ -28,18 +30,22 @@ PRIMARY_METRIC = "mmd"
 OF_METRICS = " ".join(
     f"{name}{'?' if metric.later else ''} {f'{name}_se?' if metric.kernel else ''}" for name, metric in METRICS.items()
 )
+COMPARED = (*METRICS, "precision", "recall", "visible_noise")  # metrics of comparisons
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 EXPLORE = "explore"  # the section of the settings that explorers try, from which they choose
-CONFIRM = "confirm"  # the section of the chosen ones and their opponents; a kind of contrast, and its family
-PRIMARY = "primary"  # a section, and a kind of contrast: what is fixed beforehand
-MORE = "more evaluations"  # and: the chosen of more evaluations against the chosen of the fewest
-AT_LARGEST = "fewer evaluations"  # and: a chosen setting against the default with the most evaluations
+CONFIRM = "confirm"  # the section of the chosen ones and their opponents, and the family of their comparisons
+COMBINATIONS = "combinations"  # the section of a grid
+PRIMARY = "primary"  # a section, and a family of one: what is fixed beforehand
+EXPLORATION, EFFECTS = "exploration", "effects"  # families of comparisons, which share one correction
+IN_USE, RIVAL, CHEAPER = "in use", "rival", "cheaper"  # what b is to a reader, in a comparison of a against b
+CHEAPEST = "the cheapest that is confirmed"  # reasons of answers.csv
+BETTER_THAN_CHEAPEST = "better than the cheapest that is confirmed"
+TOO_NOISY = "more visible noise than the limit"
 DEFAULT, CHALLENGER = "default", "challenger"  # kinds of explored settings
 WITHOUT, WITH = "without fresh noise", "with fresh noise"  # those of `beta`
 VISIBLE = 0.04  # data std: the limit of visible noise, the same for all settings and studies; nobody sees 0.03
-EXPLORATION, EFFECTS = "exploration", "effects"  # families of comparisons, which share one correction
 
 # The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -53,21 +59,14 @@ TABLES: dict[str, tuple[str, ...]] = {
             {OF_METRICS} precision recall visible_noise? visible_noise_se? to_training? to_training_real?
             memorised? seconds batch_size retries? device precision_mode compiled threads shared_device model_id?
             samples_id run_id finished_at""",
-        "contrasts.csv": """experiment? kind section budget metric a b
-            train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
-            eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
-            n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
-            p_value? p_adjusted? family? n_compared? detectable? no_verdict? verdict
-            choice? visible_noise_a? visible_noise_b? more_noise? recommended? noisy_b? n_lower?""",
-        "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
-            n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
-            interval holds_for p_adjusted? family? n_compared? no_verdict""",
-        "effects.csv": """kind factor_a level_a against_a factor_b level_b against_b n_cells cost? metric
-            difference se low high interval holds_for p_value p_adjusted family n_compared detectable n_networks
-            verdict no_verdict""",
-        "quality.csv": "section budget setting? curve metric value low high",
-        "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n seeds draw
-            data network features images_seen barred?""",
+        "contrasts.csv": """question family section within a nfe_a b nfe_b b_is metric value_a value_b difference
+            low high p n lower each detectable compared verdict reason""",
+        "answers.csv": """question family section within use nfe a nfe_a b nfe_b b_is value_a value_b difference low
+            high n lower precision precision_low precision_high recall recall_low recall_high cost compared verdict
+            advised reason""",
+        "best_sets.csv": "setting value in_set best difference low high reason",
+        "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n images_seen?
+            barred?""",
         "scores.csv": "features setting metric value low high",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
         "curves.csv": """model_id train_noise weighting parameterisation train_seed images_seen? sigma relative_error
@@ -84,11 +83,9 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
-    features features_id kind metric a b interval family verdict no_verdict group sentence how note link check
-    schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
-    factor_a level_a against_a factor_b level_b against_b""".split()
-FLAGS = """on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise noisy_b chosen
-    barred""".split()
+    features features_id kind metric a b question b_is use each family verdict group sentence how note link check
+    schedule form faults nearest levels level_faults reason""".split()
+FLAGS = "on_purpose final_denoise compiled shared_device in_set best advised chosen barred".split()
 
 
 def say_near(high: float, shown: str) -> str:

@@ -125,6 +125,15 @@ def name_with_evaluations(row: pd.Series) -> str:
     return f"{row['setting']}, {evaluations(row['nfe'])} evaluations"
 
 
+def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
+    """A side of a comparison among all settings; of an effect the first, or the lowest, of its section."""
+    section = every[every["section"] == row["section"]]
+    rows = section[section["setting"] == row[side]]
+    if rows.empty:
+        return section.iloc[0] if side == "b" else section.loc[section[PRIMARY_METRIC].idxmin()]
+    return rows.loc[(rows["nfe"] - row[f"nfe_{side}"]).abs().fillna(0).idxmin()]
+
+
 def _above_floor(result: LoadedResult, row: pd.Series) -> float:
     """How many floors of 500 images FD of a setting is above the floor: FD falls as the sum of one over each number."""
     floor = result.floor("fd", row["n_samples"])
@@ -146,22 +155,18 @@ def show_pictures(result: LoadedResult, *sides: tuple[pd.Series, str, str]) -> l
     return [replace(picture, name=found[0].stem) for picture, found in files if found]
 
 
-def format_comparison(row: pd.Series, *, against: bool = False, digits: int = 1) -> tuple[str, str]:
-    """The difference of a setting, as text, and its verdict. `against`: the text says from what it differs."""
+def format_comparison(row: pd.Series, digits: int = 1) -> tuple[str, str]:
+    """The difference of a setting, as text, and its verdict."""
     text, interval = difference(row, digits=digits)
     inside = "; ".join(filter(None, [interval, lower_on(row)]))
-    text += f" ({inside})" if inside else ""
-    text += f" from {row['b']}" if against else ""
-    return text, verdict_words(row)
+    return text + (f" ({inside})" if inside else ""), verdict_words(row)
 
 
-def table_row(
-    row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "", digits: int = 1
-) -> Row:
-    """A setting, under its own name by default; `best`: it is recommended; `digits`: decimals of its MMD."""
+def table_row(row: pd.Series, change: str = "", verdict: str = "", digits: int = 1) -> Row:
+    """A setting with its difference from another; `digits`: decimals of its MMD."""
     scores = [scale_metric(PRIMARY_METRIC, row[PRIMARY_METRIC], digits), scale_metric("fd", row["fd"])]
     values = [evaluations(row["nfe"]), *scores, change, verdict, format_noise(row)]
-    return Row(name or row["setting"], values, row["samples_id"], best)
+    return Row(row["setting"], values, row["samples_id"])
 
 
 def allot_rows(counts: Sequence[int]) -> tuple[list[int], str]:

@@ -20,8 +20,7 @@ INTERVAL = re.compile(rf"({NUMBER}) \(({NUMBER})\s+to\s+({NUMBER})\)")
 def published(section: str) -> np.ndarray:
     """(n, 3) difference, low and high in the tables that a section links to; KD and MMD times 1000."""
     reports = set(re.findall(r"reports/published/([\w.-]+)/", section))
-    tables = ("contrasts.csv*", "effects.csv*")  # large ones are compressed
-    paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
+    paths = [path for report in reports for path in (PUBLISHED / report).glob("contrasts.csv*")]  # may be compressed
     paths += [ROOT / "docs" / "data" / name for name in set(re.findall(r"data/(\w+\.csv)", section))]
     rows = pd.concat([pd.read_csv(path) for path in paths]).dropna(subset=["difference"])
     scales = np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)

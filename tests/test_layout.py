@@ -11,7 +11,7 @@ from fresh import python
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
-QUESTIONS = ("cli", "beta", "schedules", "noise_levels", "sweep")
+QUESTIONS = ("cli", "beta", "schedules", "noise_levels", "questions")
 # each may import those before it; then questions
 LAYERS = (("entrypoint", "console"), ("distances",), ("user",), ("run",))
 

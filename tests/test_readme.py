@@ -307,7 +307,7 @@ def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables():
     (path,) = report.glob("table.csv*")
     runs = pd.read_csv(path).query("section == 'against the default'")
     scores = 1000 * runs.groupby("setting")["mmd"].mean()
-    trade = pd.read_csv(ROOT / "docs" / "data" / "trade.csv").query("report == 'beta-digits' and kind == 'confirm'")
+    trade = pd.read_csv(ROOT / "docs" / "data" / "trade.csv").query("report == 'beta-digits' and family == 'confirm'")
     known = {*(f"{score:.1f}" for score in scores), *(f"{change:.2f}" for change in trade["difference"]), "0.3"}
     named = re.findall(r"(?<![\w.])-?\d+\.\d+", screen.replace("−", "-"))
     assert len(named) >= 7 and {*named} <= known

@@ -34,13 +34,13 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 108_000,
+    MISSION: 100_200,
     "judges of other people's code": 24_600,
     "image sets": 21_130,
     "infrastructure": 16_310,
     "own models": 18_210,
-    "tokens of tests": 155_600,
-    "files outside tests": 169,
+    "tokens of tests": 155_900,
+    "files outside tests": 168,
     "words of docs": 25_100,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit

@@ -7,7 +7,7 @@ each image adds. `score` has one pair: the same function.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit  # Student's distribution and its quantiles; scipy.stats takes long to import
@@ -20,45 +20,26 @@ MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 Pairs = Sequence[tuple[Distance, Distance]]  # of a and b, one of each network
-FIXED = "what each sample adds"  # how an interval is made
-SAMPLED = "what each sample adds, and each real one"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference a - b with its own 95 % interval; its fields are columns of contrasts.csv.
+    """A difference a - b with its own 95 % interval.
 
-    `p_value`: of the two-sided test of no difference that belongs to the interval. `clear`: it is detectable; after
-    `corrected` together with the others of its `family`, of which there are `n_compared`. `detectable`: the difference
-    that this test finds with a probability of 80 %. `holds_for`: how many networks it holds for; None if it speaks of
-    networks in general.
+    `p`: of the two-sided test of no difference that belongs to the interval, with these degrees of freedom.
     """
 
     difference: float
     se: float
     low: float
     high: float
-    interval: str
-    clear: bool
-    p_value: float
-    detectable: float
+    p: float
     freedom: float
-    holds_for: int | None = None
-    p_adjusted: float | None = None
-    family: str = ""
-    n_compared: int = 1
-
-    def corrected(self, family: str, p_adjusted: float | None, n_compared: int) -> "Estimate":
-        """This estimate as one of a family of comparisons, with its p value corrected for all of them."""
-        return replace(
-            self, clear=p_adjusted is not None and p_adjusted <= 1 - CONFIDENCE, p_adjusted=p_adjusted, family=family,
-            n_compared=n_compared, detectable=detectable(self.se, self.freedom, n_compared),
-        )  # fmt: skip
 
 
 def estimate_one(distance: Distance) -> Estimate:
     """A distance with its interval over images."""
-    return estimate(distance.value, distance.se, degrees_of_freedom(distance), interval_method(distance))
+    return estimate(distance.value, distance.se, degrees_of_freedom(distance))
 
 
 def estimate_pairs(pairs: Pairs, *, paired: bool = True) -> Estimate:
@@ -74,7 +55,7 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True) -> Estimate:
     n = len(pairs)
     d = [a.value - b.value for a, b in pairs]
     if n >= ENOUGH_NETWORKS:
-        return estimate_mean(d, f"mean over {n} networks")
+        return estimate_mean(d)
     if paired:
         variances = np.array([(a - b).se ** 2 for a, b in pairs])
     else:
@@ -83,24 +64,20 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True) -> Estimate:
     spread = float((variances**2 / freedoms).sum())
     degrees = float(variances.sum() ** 2 / spread) if spread > 0 else float(freedoms[0])
     se = float(np.sqrt(variances.sum())) / n
-    return replace(estimate(float(np.mean(d)), se, degrees, interval_method(pairs[0][0])), holds_for=n)
+    return estimate(float(np.mean(d)), se, degrees)
 
 
-def estimate_mean(values: Sequence[float], method: str) -> Estimate:
+def estimate_mean(values: Sequence[float]) -> Estimate:
     """The mean of as many networks, two or more, for networks in general."""
-    return estimate(
-        float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values) - 1.0, method
-    )
+    se = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return estimate(float(np.mean(values)), se, len(values) - 1.0)
 
 
-def estimate(difference: float, se: float, freedom: float, method: str) -> Estimate:
+def estimate(difference: float, se: float, freedom: float) -> Estimate:
     """A difference with Student's interval from its standard error and the degrees of freedom of that."""
     half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * se
-    p_value = float(2 * stdtr(freedom, -abs(difference) / se)) if se > 0 else float(difference == 0)
-    return Estimate(
-        difference, se, difference - half, difference + half, method, abs(difference) > half, p_value,
-        detectable(se, freedom), freedom,
-    )  # fmt: skip
+    p = float(2 * stdtr(freedom, -abs(difference) / se)) if se > 0 else float(difference == 0)
+    return Estimate(difference, se, difference - half, difference + half, p, freedom)
 
 
 def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
@@ -109,26 +86,21 @@ def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
     return float(critical + stdtrit(freedom, POWER)) * se
 
 
-def verdict(deciding: Estimate) -> str:
-    """The verdict on a against b, from the distance that decides."""
-    if not deciding.clear:
-        return NOT_SIGNIFICANT if deciding.low > 0 or deciding.high < 0 else NO_DIFFERENCE
-    return BETTER if deciding.difference < 0 else WORSE
+def verdict(found: Estimate, corrected: float) -> str:
+    """The verdict on a against b, from the distance that decides and its p value corrected for its family."""
+    if corrected > 1 - CONFIDENCE:
+        return NOT_SIGNIFICANT if found.low > 0 or found.high < 0 else NO_DIFFERENCE
+    return BETTER if found.difference < 0 else WORSE
 
 
-def too_noisy(noise_levels: Sequence[float], *, tested: bool = True) -> bool:
+def too_noisy(noise_levels: Sequence[float]) -> bool:
     """Whether a setting shows more noise than `VISIBLE`, from its visible noise on each network.
 
-    If it is `tested`, and there are several networks, the low end of Student's one-sided 95 % interval of the mean
-    counts; otherwise the mean itself, an estimate.
+    Of several networks the low end of Student's one-sided 95 % interval of the mean counts.
     """
     d = np.array(noise_levels)
-    margin = stdtrit(len(d) - 1, CONFIDENCE) * d.std(ddof=1) / len(d) ** 0.5 if tested and len(d) > 1 else 0.0
+    margin = stdtrit(len(d) - 1, CONFIDENCE) * d.std(ddof=1) / len(d) ** 0.5 if len(d) > 1 else 0.0
     return bool(d.mean() - margin > VISIBLE)
-
-
-def interval_method(distance: Distance) -> str:
-    return SAMPLED if len(distance.real) else FIXED
 
 
 def degrees_of_freedom(distance: Distance) -> float:

@@ -220,3 +220,8 @@ def no_images_reason(sides: Sequence[Mapping[str, float]], real: Mapping[str, fl
         return ""
     limits = f"precision and recall are at most {NO_IMAGES:.0%}, of real images above {REAL:.0%}"
     return f"the samples do not look like images: {limits}"
+
+
+def summarise(values: Array) -> dict[str, float]:
+    numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
+    return {name: float(value) for name, value in numbers.items()}

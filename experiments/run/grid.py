@@ -19,15 +19,15 @@ import tyro
 
 from diffusion_core.validation import RULES, one_of
 from experiments.console import plural
-from experiments.run.comparisons import Choice, Comparison, Duel, Effect, Side, SidesBySection
 from experiments.run.identity import canonical
-from experiments.run.setting import Setting
+from experiments.run.pairs import Pair
+from experiments.run.setting import Key, Setting
 from experiments.run.study import GPU, SMOKE, ExploringStudy, HiddenOption
 from experiments.user.parsing import COMMA
-from reports.schema import EXPLORE
+from reports.schema import COMBINATIONS, EFFECTS
 
 if TYPE_CHECKING:
-    from experiments.run.tables import RunResults, Tables
+    import pandas as pd
 
 Factors = Mapping[str, Sequence[str]]  # name -> its values, the baseline first
 Cell = tuple[str, ...]  # a value of each factor
@@ -42,6 +42,7 @@ class Grid(ExploringStudy):
 
     question = "Which factor matters, and which combination is best?"
     page = "factors"
+    explored_in = COMBINATIONS
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": SMOKE,
         "laptop": {"seeds": 5, "train_images": 50_000},
@@ -124,21 +125,16 @@ class Grid(ExploringStudy):
     def explore(self) -> Iterator[Setting]:
         yield from self.combined
 
-    def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
-        sides = {label: side for label, side in of.get((EXPLORE, None), {}).items() if side.whole}
-        yield from find_effects(
-            self.shown, {cell: sides[label] for label, cell in self.cells.items() if label in sides}
-        )
+    def pairs(self, settings: Sequence[Setting]) -> Iterator[Pair]:
+        """Yields all effects of the combinations."""
+        labels = {setting.label for setting in settings}
+        yield from effect_pairs(self.shown, {cell: label for label, cell in self.cells.items() if label in labels})
 
-    def extra_tables(self, results: "RunResults") -> "Tables":
-        """The score of each combination, with its interval."""
-        from experiments.run.contrasts import score_interval
+    def confirm_pairs(self, chosen: "pd.DataFrame") -> Iterator[Pair]:
+        yield from super().confirm_pairs(chosen) if self.confirm else ()
 
-        cells = [side for side in results.sides.get((EXPLORE, None), {}).values() if side.whole]
-        return {"quality.csv": [{"section": EXPLORE, "setting": s.label} | score_interval(s) for s in cells]}
-
-    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
-        yield from super().duels(chosen) if self.confirm else ()
+    def name_question(self, kind: str, label: str) -> str:
+        return "The best combination against the baseline"
 
     @property
     def explorers(self) -> Sequence[int]:
@@ -176,28 +172,32 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def find_effects(factors: Factors, cells: Mapping[Cell, Side]) -> Iterator[Effect]:
-    """All main effects, then all interactions of two factors. `cells`: those in which every network succeeded."""
-
-    def swap(cell: Cell, values: Mapping[int, str]) -> Side | None:
-        return cells.get(tuple(values.get(place, value) for place, value in enumerate(cell)))
-
-    def collect(names: tuple[str, ...], swaps: Sequence[Mapping[int, str]]) -> Iterator[Effect]:
-        by_cell = [tuple(swap(cell, values) for values in swaps) for cell in cells if _has(cell, swaps[0])]
-        if whole := [tuple(filter(None, sides)) for sides in by_cell if None not in sides]:
-            yield Effect(names, whole)
-
+def effect_pairs(factors: Factors, cells: Mapping[Cell, str]) -> Iterator[Pair]:
+    """All main effects, then all interactions of two factors, as pairs of means. `cells`: labels of combinations."""
     numbered = list(enumerate(factors.items()))
     for at, (factor, (first, *values)) in numbered:
         for value in values:
-            yield from collect((factor, value, first), [{at: value}, {at: first}])
+            names = f"{factor} {value}", f"{factor} {first}"
+            yield from _pair_means(cells, factor, names, [{at: value}, {at: first}])
     for (at, (factor, (first, *values))), (at_b, (factor_b, (first_b, *values_b))) in combinations(numbered, 2):
-        for value in values:
-            for value_b in values_b:
-                corners = ((value, value_b), (first, first_b), (first, value_b), (value, first_b))
-                names = (factor, value, first, factor_b, value_b, first_b)
-                yield from collect(names, [{at: a, at_b: b} for a, b in corners])
+        for value, value_b in product(values, values_b):
+            corners = ((value, value_b), (first, first_b), (first, value_b), (value, first_b))
+            names = f"{factor} {value} with {factor_b} {value_b}", f"{factor} {first} with {factor_b} {first_b}"
+            yield from _pair_means(cells, f"{factor} × {factor_b}", names, [{at: x, at_b: y} for x, y in corners])
 
 
-def _has(cell: Cell, values: Mapping[int, str]) -> bool:
-    return all(cell[place] == value for place, value in values.items())
+def _pair_means(
+    cells: Mapping[Cell, str], question: str, names: tuple[str, str], swaps: Sequence[Mapping[int, str]]
+) -> Iterator[Pair]:
+    """The pair of means over the cells of the other factors. Half of `swaps` is added, half subtracted."""
+    sides: list[list[Key]] = [[], []]
+    for cell in cells:
+        if any(cell[place] != value for place, value in swaps[0].items()):
+            continue
+        swapped = [tuple(values.get(place, value) for place, value in enumerate(cell)) for values in swaps]
+        if all(other in cells for other in swapped):
+            for at, other in enumerate(swapped):
+                sides[2 * at // len(swaps)].append((COMBINATIONS, 0, cells[other]))
+    if sides[0]:
+        a, b = sides
+        yield Pair(question, a, b, EFFECTS, "", names=names, times=len(swaps) // 2)

@@ -1,7 +1,7 @@
 """The plan of a study: its settings, each with each of its networks. It is made once per command."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.autotune import BenchmarkKey, TimedMachines, autotune
 from experiments.run.cache import Cache
-from experiments.run.comparisons import CONFIRM, EXPLORE
 from experiments.run.identity import identity, uses_user_code
 from experiments.run.image_features import features_id
 from experiments.run.machine import Machine, double_device
 from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
 from experiments.run.options import Options
+from experiments.run.pairs import Pair, name_both
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.run.setting import Setting
+from experiments.run.setting import Key, Setting
 from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
 from experiments.user.architecture import check_architecture, takes_inputs
@@ -98,10 +98,10 @@ class Planner:
             seeds = study.confirmers or explorers
             explorer = replace(explorer, images_seen=study.explore_train_images or study.train_images)
         runs = list[Run]()
-        exploring = [setting for setting in settings if setting.section == EXPLORE]
+        exploring = [setting for setting in settings if setting.section == study.explored_in]
         for index, seed in enumerate(explorers or seeds[:1]):
             runs += [self._run(setting, explorer, seed) for setting in exploring if _takes(setting, index)]
-        testing = [setting for setting in settings if setting.section != EXPLORE]
+        testing = [setting for setting in settings if setting.section != study.explored_in]
         for index, seed in enumerate(seeds):
             runs += [self._run(setting, self.network, seed) for setting in testing if _takes(setting, index)]
         _check_runs(runs)
@@ -268,20 +268,32 @@ def _read_number(value: Any) -> str:
         return ""
 
 
-def check_comparisons(study: Study, runs: Sequence[Run]) -> None:
-    """Raises ValueError if settings cannot be compared as `Study.compare` does: in a section, or between sections."""
-    if type(study).compare is not Study.compare:
-        return
-    sections: dict[tuple[str, int | None], list[Run]] = {}
-    for run in runs:
-        if run.setting.section not in (EXPLORE, CONFIRM):
-            sections.setdefault((run.setting.section, run.setting.budget), []).append(run)
-    for first, setting in ((section[0], run.setting) for section in sections.values() for run in section):
-        base = first.setting
+def list_pairs(study: Study, runs: Sequence[Run]) -> list[Pair]:
+    """The pairs of these planned runs. ValueError, with the line, if the user's code fails or pairs cannot be compared.
+
+    Those of which a side cannot be run are left out, but for a first setting, with which all others are compared.
+    """
+    first = {run.setting.key: run for run in reversed(runs)}
+    if type(study).pairs is Study.pairs:
+        for pair in study.pairs([run.setting for run in first.values()][::-1]):
+            (base,) = pair.sides[1]
+            if reason := first[base].impossible:
+                role = f"{base[2]!r} is the first setting of {base[0]!r}, so all others are compared with it"
+                raise ValueError(f"{role}, but it cannot be run: {reason}")
+    with errors_in(type(study), "pairs()"):
+        pairs = [*study.pairs([run.setting for run in first.values() if not run.impossible][::-1])]
+    for pair in pairs:
+        _check_pair(pair, first)
+    return pairs
+
+
+def _check_pair(pair: Pair, runs: Mapping[Key, Run]) -> None:
+    """Raises ValueError if the images of a pair are not from the same networks and noise, or it has no such setting."""
+    (first, *others) = [key for side in pair.sides[::-1] for key in side]
+    for key in (first, *others):
+        if key not in runs:
+            raise ValueError(f"pairs(): {key[2]!r} of {key[0]!r} is not among the settings that can be run")
+        base, setting = runs[first].setting, runs[key].setting
         if (setting.n, setting.networks, setting.draw) != (base.n, base.networks, base.draw):
-            both = f"{setting.label!r} and {base.label!r} of {setting.section!r}"
-            rule = "n, networks and draw must be equal in a section, since images are compared one by one"
-            raise ValueError(f"{both} cannot be compared: {rule}")
-        if first.impossible and setting != base:
-            role = f"{base.label!r} is the first setting of {setting.section!r}, so all others are compared with it"
-            raise ValueError(f"{role}, but it cannot be run: {first.impossible}")
+            rule = "n, networks and draw must be equal, since images are compared one by one"
+            raise ValueError(f"{name_both(setting, base)} cannot be compared: {rule}")

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from experiments.console import Terminal
-from experiments.run.comparisons import DEFAULT, Contrast, Row
 from experiments.run.options import Options
+from experiments.run.pairs import Pair
 from experiments.run.result_folder import StudyResult, command, print_failures, print_page
 from experiments.run.runner import Failed
 from experiments.run.runs import Run
+from reports.schema import DEFAULT, Row
 
 SOON = 20.0  # seconds between lines that say what a network has scored
 
@@ -31,14 +32,15 @@ def print_choices(rows: Iterable[Row], console: Terminal) -> None:
 
 @dataclass
 class NetworkLines:
-    """Prints after each network but the last what it scored: FD of both sides of the first comparison.
+    """Prints after each network but the last what it scored: FD of both sides of the first pair.
 
-    `compare`: that comparison, of the runs that are done; None if there is none yet.
+    `load`: the scores of a run; None if it failed.
     """
 
     console: Terminal
     runs: Sequence[Run]
-    compare: Callable[[Sequence[Run], Failed], Contrast | None]
+    pairs: Sequence[Pair]
+    load: Callable[[Run], Row | None]
     last: float = field(default_factory=time.time)
 
     def __call__(self, done: Sequence[Run], failed: Failed) -> None:
@@ -46,10 +48,12 @@ class NetworkLines:
         if n == planned or time.time() - self.last < SOON:
             return
         text = f"{n} of {planned} networks done"
-        if contrast := self.compare(done, failed):
-            seed = contrast.seeds[-1]
-            scores = (f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in contrast.sides[::-1])
-            text += f"; FD {', '.join(scores)}"
+        last = {run.setting.key: run for run in done if run.network.seed == done[-1].network.seed}
+        keys = [side[0] for pair in self.pairs[:1] for side in pair.sides[::-1]]
+        scores = [(key[2], self.load(last[key])) for key in keys if key in last]
+        shown = [f"{score['fd']:.1f} with {label}" for label, score in scores if score]
+        if len(shown) == 2:
+            text += f"; FD {', '.join(shown)}"
         self.console.print(f"{text}; no verdict before all {planned}")
         self.last = time.time()
 

@@ -19,19 +19,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
 from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER
 from experiments.entrypoint import program_name
-from experiments.run.comparisons import Row
 from experiments.run.images import FEW
 from experiments.run.machine import code_version, describe_machine
 from experiments.user.json_io import read_json, write_bytes, write_json
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import read_page, write_report
-from reports.schema import FLAGS, TABLES, TEXTS, VISIBLE, all_columns, read_bytes
+from reports.schema import FLAGS, TABLES, TEXTS, VISIBLE, Row, all_columns, read_bytes
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 WORKS = "Everything works. This test run is too small to show anything else."
@@ -102,7 +102,7 @@ def existing_results(folder: Path) -> list[Path]:
 
 
 def write_tables(
-    folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image] | None = None
+    folder: Path, tables: Mapping[str, Iterable[Row] | pd.DataFrame], pictures: Mapping[str, Image.Image] | None = None
 ) -> None:
     """Replaces the results of an earlier run by tables, rows by the name of their file, and pictures by name.
 
@@ -123,13 +123,15 @@ def write_tables(
         write_bytes(folder / name, content)
 
 
-def write_table(folder: Path, name: str, rows: Iterable[Row]) -> None:
+def write_table(folder: Path, name: str, rows: Iterable[Row] | pd.DataFrame) -> None:
     """Writes one table, beside the results that are there."""
     write_bytes(folder / name, _as_csv(name, rows).encode())
 
 
-def _as_csv(name: str, rows: Iterable[Row]) -> str:
+def _as_csv(name: str, rows: Iterable[Row] | pd.DataFrame) -> str:
     text = io.StringIO()
+    if isinstance(rows, pd.DataFrame):
+        return rows.reindex(columns=all_columns(TABLES[name])).to_csv(index=False, lineterminator="\n")
     rows = list(rows)
     factors = dict.fromkeys(factor for row in rows for factor in row.get("factors", ()))
     columns = dict.fromkeys([*all_columns(TABLES[name]), *factors])
@@ -173,7 +175,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
 
 
 def write_finished(
-    folder: Path, info: Mapping[str, Any], tables: Mapping[str, Iterable[Row]], seconds: float,
+    folder: Path, info: Mapping[str, Any], tables: Mapping[str, Iterable[Row] | pd.DataFrame], seconds: float,
     pictures: Mapping[str, Image.Image] | None = None,
 ) -> Page:  # fmt: skip
     """Writes all of a result that ends now and took `seconds`; the rest as in `write_tables` and `write`."""

@@ -13,12 +13,11 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import Sigmas, check_schedule
 from diffusion_core.validation import check_fields, check_range
 from experiments.distances.feature_spaces import PYTHON, check_feature_space
-from experiments.run.comparisons import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
 from experiments.run.networks import Network, Pretrained, data_of
 from experiments.run.setting import Setting
-from reports.schema import METRICS
+from reports.schema import METRICS, Row
 
 SEED_OF_INDEPENDENT_RUN = 10_000  # added to a seed, for other noise than a run's
 COLUMNS = {"seed": "train_seed"}  # what may be typed for a column of table.csv

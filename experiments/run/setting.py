@@ -13,6 +13,7 @@ from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
 
+Key = tuple[str, int, str]  # section, number of evaluations (0 without one) and label of a setting
 RULE_OF_SCHEDULES = "it must be a subclass of Schedule whose sigmas() returns a tuple of floats, decreasing"
 
 
@@ -174,3 +175,8 @@ class Setting:
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 1)
+
+    @property
+    def key(self) -> Key:
+        """What names it in the tables of a result."""
+        return self.section, self.budget or 0, self.label

@@ -31,7 +31,6 @@ from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import QUALITY, FixedReference, ReferenceSet
 from experiments.distances.texture import RealTexture
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
-from experiments.run.comparisons import Row
 from experiments.run.identity import identity
 from experiments.run.image_features import batch_size, open_extractor, prepare_pixels
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
@@ -40,6 +39,7 @@ from experiments.run.runs import VALUES, Reference, Run
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
 from experiments.user.noisy_batch import squared_errors
+from reports.schema import Row
 
 REPEATS = 20  # of the floor
 SIGMA_RANGE = (100.0, 0.01)  # data standard deviations

@@ -18,21 +18,15 @@ from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.registry import TRUNKS
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
-from experiments.run.comparisons import (
-    CHALLENGER,
-    Choice,
-    Comparison,
-    Duel,
-    Place,
-    SidesBySection,
-    against_first,
-    duel_defaults,
-)
 from experiments.run.options import name_option, option_help
-from experiments.run.setting import Setting
+from experiments.run.pairs import Pair, against_first
+from experiments.run.setting import Key, Setting
 from experiments.user.imports import BUILD, SPELLINGS, is_pretrained, split_name
+from reports.schema import CHALLENGER, CHEAPER, CONFIRM, DEFAULT, EXPLORE, PRIMARY_METRIC
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from experiments.run.tables import RunResults, Tables
 
 FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b")  # of a docstring
@@ -70,6 +64,7 @@ class Study:
     presets: ClassVar[Presets] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
+    explored_in: ClassVar[str] = EXPLORE  # the section of what explorers try, if there are any
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, name_option(DATA_HELP, DATA_SETS)] = "mnist5k"
@@ -134,13 +129,13 @@ class Study:
         """Yields the settings to compare."""
         raise NotImplementedError
 
-    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """In each section every setting against the first.
+    def pairs(self, settings: Sequence[Setting]) -> Iterator[Pair]:
+        """Yields what is compared: in each section every setting against the first.
 
-        What explorers tried and what confirmers compare are not among these settings.
+        `settings`: those that can be run. What explorers only choose from, and what confirmers compare, is not among
+        them.
         """
-        for sides in of.values():
-            yield from against_first("setting", [*sides.values()])
+        yield from against_first(settings)
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Further tables of its report."""
@@ -197,7 +192,7 @@ class ExploringStudy(Study):
         "laptop": {"seeds": 5},
         "gpu": GPU | EXPLORE_GPU,
     }
-    roles: ClassVar[Sequence[str]] = ()  # of settings that are chosen, if they are always the same
+    kinds: ClassVar[Sequence[str]] = ()  # of settings that are chosen, if they are always the same
     within: ClassVar[bool] = False  # whether fewer evaluations than allowed compete too
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, "explore_networks", "explore_train_images")
 
@@ -239,25 +234,32 @@ class ExploringStudy(Study):
         """All settings that compete."""
         raise NotImplementedError
 
-    def role_of(self, setting: Setting) -> str:
-        """Returns its role. Settings of one role compete; the default with none, unless fewer evaluations do too."""
+    def kind_of(self, setting: Setting) -> str:
+        """Settings of one kind compete; the default with none, unless fewer evaluations do too."""
         return CHALLENGER
 
     def candidate_of(self, setting: Setting) -> str:
         """Explored settings with one name are one candidate, chosen by their mean score; all of them are confirmed."""
         return setting.label
 
-    def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
-        """Yields the comparisons of explorers: only what was planned before any result, never what they chose."""
-        yield from ()
-
-    def find(self, place: Place) -> Setting | None:
+    def find(self, place: tuple[str, int | None]) -> Setting | None:
         """The setting of a label and a number of evaluations, as `explore()` has it."""
         return next((s for s in self.explore() if (s.label, s.budget) == place), None)
 
-    def duels(self, chosen: Sequence[Choice]) -> Iterator[Duel]:
-        """Yields duels to confirm: by default each chosen setting against the default of its number of evaluations."""
-        yield from duel_defaults(chosen)
+    def confirm_pairs(self, chosen: "pd.DataFrame") -> Iterator[Pair]:
+        """Yields what is confirmed: by default each chosen setting against the default of its number of evaluations.
+
+        `chosen`: as `choose` gives it.
+        """
+        defaults = {row.within: row for row in chosen.itertuples() if row.kind == DEFAULT}
+        for row in chosen[chosen["kind"] != DEFAULT].itertuples():
+            if default := defaults.get(row.within):
+                for a, b in zip(keys_of(row), keys_of(default), strict=True):
+                    yield Pair(self.name_question(row.kind, a[2]), [a], [b], CONFIRM, within=row.within or None)
+
+    def name_question(self, kind: str, label: str) -> str:
+        """The question that a chosen setting of a kind answers."""
+        return "What was chosen against the default"
 
     @property
     def explorers(self) -> Sequence[int]:
@@ -280,3 +282,19 @@ def check_seeds(confirmers: Sequence[int], explorers: Iterable[int]) -> None:
     """Raises ValueError if a network would test what it chose itself."""
     if shared := sorted({*confirmers} & {*explorers}):
         raise ValueError(f"first_seed={confirmers[0]}: networks {shared} chose the settings; take others")
+
+
+def keys_of(row: Any) -> list[Key]:
+    """The keys of the confirmed settings of a row of what was chosen."""
+    return [(CONFIRM, row.budget, label) for label in row.settings]
+
+
+def price_pair(chosen: "pd.DataFrame") -> Iterator[Pair]:
+    """Yields whether more evaluations are worth it: the lowest that takes more than the fewest, against these."""
+    competing = chosen[chosen["kind"] != DEFAULT].sort_values(PRIMARY_METRIC, kind="stable")
+    fewest = competing["within"].min()
+    cheap = competing[competing["within"] == fewest].head(1)
+    dear = competing[competing["budget"] > fewest].head(1)
+    for a, b in zip(dear.itertuples(), cheap.itertuples(), strict=False):
+        question = "More evaluations against the fewest"
+        yield Pair(question, keys_of(a)[:1], keys_of(b)[:1], CONFIRM, CHEAPER, within=a.within)

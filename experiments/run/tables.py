@@ -2,27 +2,28 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
 
 from diffusion_core.data.dataset import Values
 from experiments.distances.distance import Distance, unpack_distances
-from experiments.distances.reference import QUALITY
+from experiments.distances.reference import QUALITY, summarise
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
-from experiments.run.comparisons import Comparison, Row, Side, SidesBySection, name_both
-from experiments.run.contrasts import Verdicts, contrast_rows, effect_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import LOSSES, Pretrained, data_of
+from experiments.run.pairs import name_both
 from experiments.run.runs import VALUES, Run
-from reports.schema import METRICS
+from reports.schema import METRICS, Row
 
-Tables = Mapping[str, Sequence[Row]]  # rows by the name of their file
+Tables = Mapping[str, Sequence[Row] | pd.DataFrame]  # rows by the name of their file
 BELOW = 4  # standard errors, by which chance brings no MMD below 0
 
 
@@ -70,16 +71,24 @@ class RunResults:
                 rows[run] |= stages.read_apart(run, cache)
         return cls(page, runs, files, rows, cache, failed)
 
-    @cached_property
-    def sides(self) -> SidesBySection:
-        """The settings as they were measured, without impossible ones."""
-        measured = {run: unpack_distances(files.score.tensors) for run, files in self.files.items()}
-        return make_sides(self.runs, self.rows, measured)
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows, and those of runs that were not begun, which table.csv lacks."""
+        return pd.DataFrame(
+            [self.rows.get(run) or {"status": "not begun", **run.row(), "run_id": run.score_id} for run in self.runs]
+        )
 
-    def find(self, side: Side) -> Run:
-        """The first run of a setting that was made."""
-        runs = (run for run in self.files if (run.setting.section, run.setting.budget) == side.section_key)
-        return next(run for run in runs if run.setting.label == side.label)
+    @property
+    def added(self) -> dict[str, dict[str, Distance]]:
+        """What each image adds to the distances of a run, by run_id."""
+        return {run.score_id: unpack_distances(files.score.tensors) for run, files in self.files.items()}
+
+    def plus(self, others: "RunResults") -> "RunResults":
+        """These results and those of other runs."""
+        return replace(
+            self, runs=[*self.runs, *others.runs], files={**self.files, **others.files},
+            rows={**self.rows, **others.rows}, failed={**self.failed, **others.failed},
+        )  # fmt: skip
 
     @cached_property
     def floors(self) -> list[Row]:
@@ -91,6 +100,12 @@ class RunResults:
             scores = stages.floor(config, n, self.cache)
             rows += [shared | {"metric": name} | summarise(scores[name].numpy()) for name in (*METRICS, *QUALITY)]
         return rows
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """The tables of the runs alone."""
+        tables = {"table.csv": [*self.rows.values()], "floors.csv": self.floors}
+        return tables | ({"training.csv": losses} if (losses := self.losses) else {})
 
     @property
     def losses(self) -> list[Row]:
@@ -149,43 +164,6 @@ def _visible_noise(run: Run, facts: Mapping[str, float]) -> Row:
     if facts.get("grain") is None:
         return {}
     return {"visible_noise": facts["grain"] + run.noise_left, "visible_noise_se": facts["grain_se"]}
-
-
-def make_sides(
-    runs: Iterable[Run], rows: Mapping[Run, Row], distances: Mapping[Run, Mapping[str, Distance]]
-) -> SidesBySection:
-    """The settings of some runs, without impossible ones. `distances`: of the runs that were measured."""
-    out: dict[tuple[str, int | None], dict[str, Side]] = {}
-    runs_by_setting: dict[tuple[str, int | None, str], list[Run]] = {}
-    for run in runs:
-        if not run.impossible:
-            key = (run.setting.section, run.setting.budget, run.setting.label)
-            runs_by_setting.setdefault(key, []).append(run)
-    for (section, budget, label), planned in runs_by_setting.items():
-        measured = [run for run in planned if run in distances]
-        rows_by_seed = {run.network.seed: rows[run] for run in measured}
-        distances_by_seed = {run.network.seed: distances[run] for run in measured}
-        side = Side(label, section, budget, len(planned), rows_by_seed, distances_by_seed)
-        out.setdefault((section, budget), {})[label] = side
-    return out
-
-
-def tabulate(
-    results: RunResults, comparisons: Sequence[Comparison], extra: Tables, planned: Sequence[Comparison] = ()
-) -> Tables:
-    """The tables of a study's runs, with what its `compare` and `extra_tables` gave. `planned`: as in `Verdicts.of`."""
-    comparisons = filter_comparable(comparisons)
-    verdicts = Verdicts.of(comparisons, results.floors, planned)
-    tables = {
-        "table.csv": [*results.rows.values()],
-        "floors.csv": results.floors,
-        "contrasts.csv": list(contrast_rows(comparisons, verdicts)),
-    }
-    if effects := list(effect_rows(comparisons, verdicts)):
-        tables["effects.csv"] = effects
-    if losses := results.losses:
-        tables["training.csv"] = losses
-    return dict(**tables, **extra)  # a TypeError if a table of the study has the name of one of these
 
 
 def _pictures(files: Mapping[Run, RunFiles]) -> Iterator[tuple[str, Image.Image]]:

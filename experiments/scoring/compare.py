@@ -18,7 +18,6 @@ from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
-from experiments.run.comparisons import Row
 from experiments.run.image_features import (
     FeatureSpace,
     ImageFeatures,
@@ -36,7 +35,7 @@ from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, with_interval
 from experiments.scoring.sides import NAME, score_in_space
-from reports.schema import WORSE
+from reports.schema import WORSE, Row
 
 OWN_FEATURES = "your own"  # the feature space of features that the user computed
 Weights = Path | str | None

@@ -15,7 +15,6 @@ import numpy as np
 from experiments.distances.equivalence import smallest_share
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.cache import Cache
-from experiments.run.comparisons import Row
 from experiments.run.image_features import FeatureSpace
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
@@ -25,7 +24,7 @@ from experiments.scoring.inputs import Input, Source, standardise_latents
 from experiments.scoring.output import ScoreOutput
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
-from reports.schema import HARMFUL, HARMLESS, UNDECIDED
+from reports.schema import HARMFUL, HARMLESS, UNDECIDED, Row
 
 log = logging.getLogger(__name__)
 NAME = "harmless"

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.run.comparisons import Row
 from experiments.scoring.inputs import Input
 from experiments.scoring.sides import COPIES, SpaceResult
-from reports.schema import PRIMARY_METRIC, say_near
+from reports.schema import PRIMARY_METRIC, Row, say_near
 
 PAIRS = {
     "names": "images of the same name are compared in pairs",
@@ -20,7 +19,7 @@ PAIRS = {
     "none": "no pairs: the sets are independent",
 }
 MMD = "MMD x1000"  # a column, which people type in Python
-OF_MMD = ("difference", "low", "high", "se", "value_a", "value_b", "detectable")  # in its unit
+OF_MMD = ("difference", "low", "high", "value_a", "value_b", "detectable")  # in its unit
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Scores:
 
     @property
     def difference(self) -> SimpleNamespace:
-        """The second set minus the first in MMD ×1000, as printed: difference, low, high, verdict, p_value and more."""
+        """The second set minus the first in MMD ×1000, as printed: difference, low, high, verdict, p and more."""
         if not self.differences:
             raise ValueError("difference: there is one set only, so nothing is compared; its distances are in `values`")
         row = vars(next(iter(self.differences.values()))[PRIMARY_METRIC])

@@ -6,20 +6,29 @@ from datetime import UTC, datetime
 from functools import reduce
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from experiments.console import progress_bar
 from experiments.distances import duplicates
 from experiments.distances.distance import Distance, columns_of, renumber
 from experiments.distances.duplicates import ClusterIds
-from experiments.distances.intervals import CONFIDENCE, Estimate, estimate_one, holm
-from experiments.distances.reference import ReferenceSet, precision_recall
-from experiments.run.comparisons import Contrast, Row, Side, against_first
-from experiments.run.contrasts import Verdicts, contrast_rows, estimate_difference, summarise
-from reports.schema import BETTER, METRICS, NO_DIFFERENCE, NO_VERDICT, PRIMARY_METRIC, WORSE
+from experiments.distances.intervals import CONFIDENCE, estimate_one, estimate_pairs, holm
+from experiments.distances.reference import ReferenceSet, precision_recall, summarise
+from experiments.judge import judge
+from experiments.run.pairs import Pair
+from reports.schema import (
+    BETTER,
+    METRICS,
+    NO_DIFFERENCE,
+    NO_VERDICT,
+    PRIMARY_METRIC,
+    WORSE,
+    Row,
+)
 
 NAME = "score"  # of the experiment
-COPIES = "copies"  # kind and metric of a contrast
+COPIES = "copies"  # metric and family of a contrast
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
 QUALITY_IMAGES = 10_000  # of each set, for precision and recall
@@ -65,7 +74,8 @@ def score_in_space(
     at one place come from the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals,
     and do not meet in MMD.
     """
-    sides = list[Side]()
+    table = list[Row]()
+    added: dict[str, Mapping[str, Distance]] = {}
     repeats = REPEATS[real.shape[1] > FEW_REPEATS]
     with progress_bar(1 + 3 * len(sets) + repeats) as advance:
         advance("distances between the real images")
@@ -83,10 +93,10 @@ def score_in_space(
             distances = _by_real_units(against.distances(features, ids), of_real)
             advance(f"precision and recall of {name}")
             quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
-            row = shared | _row(f"set-{index}", name, distances, quality, noise)
-            sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, is_image_set=True))
+            table.append(shared | _row(f"set-{index}", name, distances, quality, noise))
+            added[f"set-{index}"] = distances
         floors = _floors(shared, reference, len(sets[0]), repeats, advance)
-    tables = _tabulate(sides, floors, [*_copies_rows(shared, copies, names)])
+    tables = _tabulate(table, added, floors, [*_copies_rows(shared["data"], copies, names)], paired)
     return SpaceResult(shared["features"], real.shape[1], tables, copies)
 
 
@@ -100,77 +110,68 @@ def _by_real_units(distances: Mapping[str, Distance], units: ClusterIds | None) 
     }
 
 
-def _tabulate(sides: Sequence[Side], floors: list[Row], of_copies: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
+def _tabulate(
+    table: Sequence[Row], added: Mapping[str, Mapping[str, Distance]], floors: Sequence[Row], of_copies: Sequence[Row],
+    paired: bool,
+) -> Mapping[str, Sequence[Row]]:  # fmt: skip
     """Each set against the first, and the set of the best, which has none that repeats its images."""
     repeating = {row["a"] for row in of_copies if row["verdict"] == WORSE}
-    eligible = [side for side in sides if side.label not in repeating]
-    comparisons = [*against_first("set", sides)]
-    with_set = len(sides) > 2 and len(eligible) > 1 and sides[0] in eligible
-    verdicts = Verdicts.of(comparisons, floors)
+    eligible = [row for row in table if row["setting"] not in repeating]
+    first, *others = (((NAME, 0, row["setting"]),) for row in table)
+    pairs = [Pair(NAME, side, first) for side in others]
+    runs = pd.DataFrame(table).assign(budget=None, train_seed="", nfe=None)
+    judged = judge(runs, pairs, pd.DataFrame(floors), added, paired=paired)
+    judged = judged[judged["metric"].isin([*METRICS])]
+    contrasts = judged.astype(object).where(judged.notna(), None).to_dict("records")
+    with_set = len(table) > 2 and len(eligible) > 1 and table[0] in eligible
     return {
-        "table.csv": [side.rows[None] for side in sides],
-        "contrasts.csv": [*_with_copies(contrast_rows(comparisons, verdicts), of_copies), *of_copies],
-        "best_sets.csv": best_set_rows(eligible, verdicts) if with_set else [],
+        "table.csv": table,
+        "contrasts.csv": [*_with_copies(contrasts, of_copies), *of_copies],
+        "best_sets.csv": best_set_rows(eligible, added, contrasts, paired) if with_set else [],
         "floors.csv": floors,
-        "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
+        "scores.csv": [_interval(row, metric, added) for row in table for metric in METRICS],
     }
 
 
-def best_set_rows(sides: Sequence[Side], verdicts: Verdicts) -> list[Row]:
+def best_set_rows(
+    table: Sequence[Row], added: Mapping[str, Mapping[str, Distance]], contrasts: Sequence[Row], paired: bool
+) -> list[Row]:
     """Rows of best_sets.csv of `score`, one per set of images.
 
     One is in the set of the best unless its difference to the lowest score is detectable, by Holm over these
     differences; a difference that is a contrast too has the verdict of that.
     """
-    seeds = list(sides[0].rows)
+    lowest, *others = sorted(table, key=lambda row: row[PRIMARY_METRIC])
+    to_lowest = added[lowest["run_id"]][PRIMARY_METRIC]
+    found = {
+        row["setting"]: estimate_pairs([(added[row["run_id"]][PRIMARY_METRIC], to_lowest)], paired=paired)
+        for row in others
+    }
+    corrected = dict(zip(found, holm([estimate.p for estimate in found.values()]), strict=True))
+    deciding = [row for row in contrasts if row["metric"] == PRIMARY_METRIC]
+    detected = {frozenset((row["a"], row["b"])): row["verdict"] in (BETTER, WORSE) for row in deciding}
+    reason = next((row["reason"] for row in deciding if row["reason"]), "")
     out = list[Row]()
-    lowest, *others = sorted(sides, key=lambda side: side.score)
-    to_lowest = _to_lowest(lowest, others, verdicts)
-    to_lowest[lowest.label] = estimate_difference(Contrast("", lowest, lowest), PRIMARY_METRIC)
-    columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
-    of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
-    for side in sides:
-        blocker = verdicts.settings_blocker([side], seeds) or verdicts.settings_blocker(sides, seeds)
-        estimate = to_lowest[side.label]
-        out.append(
-            {name: side.rows[seeds[0]].get(name) for name in columns}
-            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": PRIMARY_METRIC}
-            | {"level": CONFIDENCE, "value": side.score, "fd": side.rows[seeds[0]]["fd"], "n_networks": len(seeds)}
-            | {"n_settings": len(sides), "best": side is lowest, "no_verdict": blocker or None}
-            | {"in_set": None if blocker else not estimate.clear}
-            | {name: getattr(estimate, name) for name in of_estimate}
-        )  # fmt: skip
-    return out
-
-
-def _to_lowest(lowest: Side, others: Sequence[Side], verdicts: Verdicts) -> dict[str, Estimate]:
-    """The differences of other settings to the lowest, corrected for each other; a contrast of the study keeps its own
-    correction.
-    """
-    estimates = [estimate_difference(Contrast("", side, lowest), PRIMARY_METRIC) for side in others]
-    corrected = holm([estimate.p_value for estimate in estimates])
-    out = dict[str, Estimate]()
-    for side, estimate, p_value in zip(others, estimates, corrected, strict=True):
-        out[side.label] = estimate.corrected("to the lowest", p_value, len(others))
-        exploratory = verdicts.pairs.get(frozenset({side.name, lowest.name}), 0)
-        _, known = verdicts.known.get(exploratory, ("", estimate))
-        if known.p_adjusted is not None:
-            out[side.label] = estimate.corrected(known.family, known.p_adjusted, known.n_compared)
+    for row in table:
+        name = row["setting"]
+        differs = detected.get(frozenset((name, lowest["setting"])), corrected.get(name, 1.0) <= 1 - CONFIDENCE)
+        ends = {end: getattr(found.get(name), end, 0.0) for end in ("difference", "low", "high")}
+        of_set: Row = {"setting": name, "value": row[PRIMARY_METRIC], "in_set": None if reason else not differs}
+        out.append(of_set | {"best": row is lowest, **ends, "reason": reason})
     return out
 
 
 def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], noise: object) -> Row:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     return columns_of(distances) | dict(zip(("precision", "recall"), quality, strict=True)) | {
         "setting": name, "status": "ok", "visible_noise": noise, "samples_id": set_id, "run_id": set_id,
-        "finished_at": now,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
 
 
-def _interval(side: Side, metric: str) -> Row:
-    estimate = estimate_one(side.distances[None][metric])
-    where = {"features": side.rows[None]["features"], "setting": side.label, "metric": metric}
-    return where | {"value": estimate.difference, "low": estimate.low, "high": estimate.high}
+def _interval(row: Row, metric: str, added: Mapping[str, Mapping[str, Distance]]) -> Row:
+    found = estimate_one(added[row["run_id"]][metric])
+    where = {"features": row["features"], "setting": row["setting"], "metric": metric}
+    return where | {"value": found.difference, "low": found.low, "high": found.high}
 
 
 def _copies(rows: Tensor, near: float, real: Tensor | None = None) -> Duplicates:
@@ -201,22 +202,22 @@ def _units(copies: Sequence[Duplicates], paired: bool, prompts: Sequence[Cluster
     return [of_real, *units]
 
 
-def _copies_rows(shared: Row, copies: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
+def _copies_rows(data: str, copies: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
     """The share of copies of each set beyond that of the first set, and of that beyond as many real images."""
     real, *sets = copies
     for name, images in zip(names, sets, strict=True):
         repeats, n = images.share()
-        other, (others, m) = (shared["data"], real.share(n)) if images is sets[0] else (names[0], sets[0].share())
+        other, (others, m) = (data, real.share(n)) if images is sets[0] else (names[0], sets[0].share())
         difference, low, high = duplicates.excess_share(repeats, n, others, m)
         word = WORSE if low > duplicates.MAX_SHARE else BETTER if high < -duplicates.MAX_SHARE else NO_DIFFERENCE
-        yield shared | {
-            "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": repeats / n,
-            "value_b": others / m, "difference": difference, "low": low, "high": high, "level": CONFIDENCE,
-            "interval": "Newcombe's, over images", "clear": word != NO_DIFFERENCE, "n_networks": 1, "verdict": word,
+        yield {
+            "family": COPIES, "metric": COPIES, "a": name, "b": other,
+            "value_a": repeats / n, "value_b": others / m, "difference": difference, "low": low, "high": high,
+            "compared": 1, "verdict": word,
         }  # fmt: skip
 
 
-def _with_copies(rows: Iterator[Row], of_copies: Sequence[Row]) -> Iterator[Row]:
+def _with_copies(rows: Sequence[Row], of_copies: Sequence[Row]) -> Iterator[Row]:
     """Contrasts in which a set that repeats its images is worse, also if no distance says so, and never better."""
     more = {(row["a"], row["b"]): row["difference"] for row in of_copies if row["verdict"] == WORSE}
     for row in rows:
@@ -224,7 +225,7 @@ def _with_copies(rows: Iterator[Row], of_copies: Sequence[Row]) -> Iterator[Row]
         if share and row["verdict"] == NO_DIFFERENCE:
             row["verdict"] = WORSE
         elif share and row["verdict"] == BETTER:
-            row |= {"verdict": NO_VERDICT, "no_verdict": f"nearer, with {100 * share:.1f} % more copies"}
+            row |= {"verdict": NO_VERDICT, "reason": f"nearer, with {100 * share:.1f} % more copies"}
         yield row
 
 

@@ -10,7 +10,6 @@ from reports.formats import (
     capital,
     is_missing,
     join,
-    metric_name,
     number,
     plural,
     sentence,
@@ -46,8 +45,8 @@ def page(result: LoadedResult) -> Page:
         result.info["question"], f"{capital(facts['verdict'])}:", facts["reason"] + ".",
         alarm=facts["verdict"] == HARMFUL, caveats=[sentence(note) for note in result.info.get("notes", [])],
         key_figures=_key_figures(facts, checks),
-        tables=[_checks_table(checks), *([_distances_table(distances)] if len(distances) else [])], noun="check",
-        order="", note="All must hold.",
+        tables=[_checks_table(checks), *([_distances_table(result, distances)] if len(distances) else [])],
+        noun="check", order="", note="All must hold.",
         details=[*TERMS, *describe_origin(result.info), ("Files", list_files(result))],
     )  # fmt: skip
 
@@ -91,10 +90,10 @@ def _checks_table(checks: pd.DataFrame) -> Table:
     return Table("What must hold", [*columns, Column("Verdict", "n")], rows)
 
 
-def _distances_table(distances: pd.DataFrame) -> Table:
+def _distances_table(result: LoadedResult, distances: pd.DataFrame) -> Table:
     rows = []
     for _, row in distances.iterrows():
         before, after, change, interval = values_and_difference(row)
-        rows.append(Row(metric_name(row["metric"], row["features"]), [before, after, f"{change} ({interval})"]))
+        rows.append(Row(result.metric_name(row["metric"]), [before, after, f"{change} ({interval})"]))
     columns = Column("Before", "n", "before "), Column("After", "n", "after "), Column("Difference", "wide")
     return Table("Distances to the reference, which do not decide", columns, rows)

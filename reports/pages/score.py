@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from reports import contrast, settings
+from reports import settings, words
 from reports.details import list_details
+from reports.forest import draw_forest
 from reports.formats import (
     SCALES,
     add_correction,
-    are_set,
     decimals,
     number,
     percent,
@@ -19,7 +19,7 @@ from reports.formats import (
     sentence,
 )
 from reports.page import Axis, Bar, Figure, KeyFigure, Page, Row, Table
-from reports.pages import sweep
+from reports.pages import answers
 from reports.results import LoadedResult
 from reports.schema import BETTER, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, PRIMARY_METRIC, WORSE, say_near
 
@@ -30,10 +30,10 @@ PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not pai
 
 def page(result: LoadedResult) -> Page:
     if result.info["experiment"] == "run":
-        return _run_page(result) if result.contrasts.empty else sweep.page(result)
+        return _run_page(result) if result.contrasts.empty else answers.page(result)
     facts: dict[str, Any] = result.info.get("score", {})
     rows = settings.summarise_settings(result)
-    contrasts = result.over_networks()
+    contrasts = result.judged
     n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
     data = f"{result.table['data'].iloc[0]}, {n_real} images"
     warnings = [sentence(text) for text in facts.get("warnings", [])]  # which begin with names of sets
@@ -47,14 +47,17 @@ def page(result: LoadedResult) -> Page:
     row = choose_contrast(contrasts)
     pairs = PAIRS.get(facts.get("pairs", ""), "")
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
-    return contrast.compose_page(
-        result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
-        (after, "Compared", after["setting"]), details=list_details(result, *TERMS),
-        **parts,
-        warnings=[*warnings, *contrast.find_disagreement(result, row)],
-        facts=list_facts(result, row, len(rows), pairs),
+    far, caveats = settings.find_caveats(result, [before, after])
+    sides = [(before, "First set", before["setting"]), (after, "Compared", after["setting"])]
+    lead, verdict = phrase_verdict(result, row, contrasts)
+    return Page(
+        question=result.info["question"], lead=lead, verdict=verdict,
+        warnings=[*warnings, *far, *words.find_disagreement(result, row)], caveats=caveats,
+        facts=list_facts(result, row, before["n_samples"], len(rows), pairs),
+        pictures=settings.show_pictures(result, *sides),
         aside="Images of one name are at the same place." if facts.get("pairs") == "names" else "",
-        figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)],
+        figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)], details=list_details(result, *TERMS),
+        **parts,
     )  # fmt: skip
 
 
@@ -65,23 +68,23 @@ def choose_contrast(contrasts: pd.DataFrame) -> pd.Series:
         return better.loc[better["value_a"].idxmin()]
     if len(worse := contrasts[contrasts["verdict"] == WORSE]):
         contrasts = worse
-    return contrasts.loc[(contrasts["difference"] / contrasts["se"]).abs().fillna(0).idxmax()]
+    return contrasts.sort_values("p", kind="stable").iloc[0]
 
 
 def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
     """The first words, and what the set does; then the others by their verdicts."""
-    words = {BETTER: ("Yes.", f"{row['a']} lowers "), WORSE: ("No.", f"{row['a']} raises ")}
-    copies = next((copies for _, copies in result.over_networks("copies").iterrows() if copies["a"] == row["a"]), None)
-    if copies is not None and copies["verdict"] == WORSE and row["verdict"] != BETTER:
-        ends = " to ".join(number(100 * copies[end]) for end in ("low", "high"))
-        more = f"{row['a']} repeats images: {number(100 * copies['difference'])} % more copies ({ends}). "
-        words[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
-        words[NO_VERDICT] = ("No verdict.", more)
-    lead, subject = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
-    change = contrast.format_change(result, row)
+    leads = {BETTER: ("Yes.", f"{row['a']} lowers "), WORSE: ("No.", f"{row['a']} raises ")}
+    copies = result.contrasts[result.contrasts["metric"].eq("copies") & result.contrasts["a"].eq(row["a"])]
+    if copies["verdict"].eq(WORSE).any() and row["verdict"] != BETTER:
+        share, *ends = (number(100 * copies[end].iloc[0]) for end in ("difference", "low", "high"))
+        more = f"{row['a']} repeats images: {share} % more copies ({' to '.join(ends)}). "
+        leads[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
+        leads[NO_VERDICT] = ("No verdict.", more)
+    lead, subject = leads.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
+    change = words.format_change(result, row)
     text = f"{add_correction(subject + change, row)}."
     rest = contrasts[contrasts["a"] != row["a"]]
-    clear = are_set(rest["clear"])
+    clear = rest["low"] * rest["high"] > 0
     others = {
         "closer too": rest["verdict"] == BETTER,
         "farther": (rest["verdict"] == WORSE) & clear,
@@ -96,21 +99,20 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
     return lead, text
 
 
-def list_facts(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[tuple[str, str]]:
+def list_facts(result: LoadedResult, row: pd.Series, n: float, sets: int, pairs: str) -> list[tuple[str, str]]:
     """The score of real images, the sizes, and what can be detected."""
     power = f"can detect {scale_metric(row['metric'], row['detectable'])}"
     return [
-        ("Real images", settings.score_real(result, row["n_samples"]) or "not scored"),
-        ("Sets × images", ", ".join(filter(None, [f"{sets} × {number(row['n_samples'], 0)}", pairs]))),
-        ("Sure?", f"{percent(row['level'])} interval: where the difference of many such images lies; {power}"),
+        ("Real images", settings.score_real(result, n) or "not scored"),
+        ("Sets × images", ", ".join(filter(None, [f"{sets} × {number(n, 0)}", pairs]))),
+        ("Sure?", f"{percent(result.confidence)} interval: where the difference of many such images lies; {power}"),
     ]
 
 
 def draw_figure(result: LoadedResult, contrasts: pd.DataFrame, title: str, pairs: str) -> Figure:
     """The difference of every set from the first one."""
-    first = contrasts["b"].iloc[0]
-    rows = [(row, row["a"], first) for _, row in contrasts.sort_values("value_a").head(settings.ROWS).iterrows()]
-    (figure,) = contrast.draw_differences(f"How the sets differ from {first}", {title: rows}, result)
+    best = contrasts.sort_values("value_a").head(settings.ROWS).assign(question=title)
+    figure = draw_forest(result, best, f"How the sets differ from {contrasts['b'].iloc[0]}")
     return replace(figure, sections=[replace(figure.sections[0], evidence=pairs)])
 
 
@@ -124,8 +126,8 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame
         change = ""
         verdict = "" if contrasts.empty else "baseline"
         for _, comparison in compared[compared["a"] == row["setting"]].iterrows():
-            change, verdict = settings.format_comparison(comparison, digits=digits)
-        return settings.table_row(row, change, verdict, digits=digits)
+            change, verdict = settings.format_comparison(comparison, digits)
+        return settings.table_row(row, change, verdict, digits)
 
     against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
     return settings.make_table(f"{n} images per set{against}", result, best, make_row)

@@ -3,21 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import confirmed, contrasts, explored, pairs, plan
+from studies import confirmed, explored, fixed_pairs, plan, sides
 
 from diffusion_core.samplers import Euler
 from experiments.beta import Beta
-from experiments.run.comparisons import PRIMARY, Side
 from experiments.run.networks import RECIPES, Trained
-from experiments.run.runs import filter_runs
 from experiments.run.setting import Schedule
-from experiments.run.tables import make_sides
-from reports.schema import WITH, WITHOUT
+from reports.schema import PRIMARY, RIVAL, WITH, WITHOUT
 
 
 def preset(name: str, **options: Any) -> Beta:
@@ -30,10 +26,14 @@ LAPTOP = preset("laptop", choices=Path("none"))  # not what ships for these digi
 @pytest.mark.parametrize("name, n_samples", [("laptop", 500), ("gpu", 20_000)])
 def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int):
     assert preset(name).n_samples == n_samples
-    primary = contrasts(preset(name, data="mnist5k", n_samples=500))[0]  # mnist would be downloaded
-    assert primary.kind == "primary" and len(pairs(primary)) == 5
-    assert {run.n for pair in pairs(primary) for run in pair} == {500}
-    for a, b in pairs(primary):
+    study = preset(name, data="mnist5k", n_samples=500)  # mnist would be downloaded
+    (primary,) = fixed_pairs(study)
+    runs = plan(study)
+    of_setting = {key: [run for run in runs if run.setting.key == key] for side in primary.sides for key in side}
+    of_networks = sides(primary, of_setting)
+    assert (primary.family, primary.b_is) == (PRIMARY, RIVAL) and len({a.seed for a, _ in of_networks}) == 5
+    assert {run.n for pair in of_networks for run in pair} == {500}
+    for a, b in of_networks:
         assert (a.setting.schedule, a.setting.sampler) == (Schedule("geometric", 66, 30.0, 0.03), Euler(1.0))
         assert b == replace(a, setting=replace(a.setting, label="eta 0", sampler=Euler(0.0)))
         assert isinstance(a.network, Trained)
@@ -47,7 +47,7 @@ def test_settings_of_either_kind_compete_and_curves_are_small():
     assert 3 * 4 * 130 < len(runs) < 3 * 4 * 144
     fewer = replace(LAPTOP, explore_train_images=9, budgets=(8,), schedules=("linear",))
     assert {run.network.images_seen for run in explored(fewer) if isinstance(run.network, Trained)} == {9}
-    noisy = {LAPTOP.role_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
+    noisy = {LAPTOP.kind_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
     assert noisy == {WITHOUT: False, WITH: True}
     curves = [run for run in plan(LAPTOP) if run.setting.section in ("pareto", "same-schedule", "same-alpha")]
     assert {(run.network.seed, run.n) for run in curves} == {(1, 150)}
@@ -56,9 +56,9 @@ def test_settings_of_either_kind_compete_and_curves_are_small():
 
 
 def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose():
-    contests = [one for one in confirmed(LAPTOP) if one.kind == "confirm"]
-    assert [one.budget for one in contests] == [8, 16, 32, 66] and {one.role for one in contests} == {WITH}
-    duels = [pair for one in contests for pair in pairs(one)]
+    contests, runs = confirmed(LAPTOP)
+    assert [(pair.within, pair.b_is) for pair in contests] == [(n, RIVAL) for n in (8, 16, 32, 66)]
+    duels = [pair for contest in contests for pair in sides(contest, runs)]
     for duel in duels:
         assert [run.setting.sampler.adds_noise(run.sigmas) for run in duel] == [True, False]
         assert len({(run.network, run.seed) for run in duel}) == 1 and {run.n for run in duel} == {250}
@@ -100,28 +100,6 @@ def test_the_primary_contrast_of_a_preset_was_chosen_beforehand_whatever_its_siz
     assert "res-2m" in said.pop("formulas")
     assert said == {"fixed_beforehand": differs is not None, "differs_from_preset": differs or []}
     assert not preset("smoke").provenance["fixed_beforehand"]
-
-
-def test_the_change_of_recall_is_with_noise_minus_without():
-    sides = {
-        label: Side(label, PRIMARY, None, 2, {seed: {"recall": recall + seed} for seed in (1, 2)}, {})
-        for label, recall in (("eta 0", 0.5), ("eta 1", 0.6))
-    }
-    results: Any = SimpleNamespace(sides={(PRIMARY, None): sides})
-    assert [row["value"] for row in LAPTOP._change_of_recall(results)] == [pytest.approx(0.1)]
-
-
-def test_a_setting_of_which_a_run_failed_is_not_whole():
-    runs = filter_runs(plan(LAPTOP), ["section=primary", "setting=eta 0"])
-    (sides,) = make_sides(runs, {run: run.row() for run in runs}, {run: {} for run in runs[1:]}).values()
-    assert not sides["eta 0"].whole and sides["eta 0"].planned == LAPTOP.seeds
-
-
-def test_pairs_share_noise_within_a_network_and_not_between_networks():
-    for contrast in contrasts(LAPTOP):
-        for a, b in pairs(contrast):
-            assert (a.network, a.n, a.seed) == (b.network, b.n, b.seed)
-        assert len({a.seed for a, _ in pairs(contrast)}) == len(pairs(contrast)) > 0
 
 
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,7 @@ from torch import Tensor
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
+from experiments.questions import OneSetting
 from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
@@ -26,7 +27,6 @@ from experiments.run.networks import Pretrained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Schedule, Setting
 from experiments.run.setup_warnings import check_setup
-from experiments.sweep import OneSetting
 from experiments.user import pretrained
 from experiments.user.network_io import network_fingerprint
 

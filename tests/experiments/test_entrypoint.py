@@ -13,14 +13,14 @@ from smoke import typed
 
 from experiments.console import Terminal
 from experiments.entrypoint import INTERRUPTED, reject_empty_arguments, run_main
-from experiments.run.experiment import StudyResult
+from experiments.run.result_folder import StudyResult
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_that_failed_is_status_1(monkeypatch: pytest.MonkeyPatch):
     done = StudyResult(ROOT, failed={"a run": "why"})
-    monkeypatch.setattr("experiments.run.experiment.run_study", lambda *_: done)
+    monkeypatch.setattr("experiments.sweep.run_study", lambda *_: done)
     assert typed("beta").status == 1
 
 

@@ -1,7 +1,6 @@
 """`sweep --vary`: which settings a grid has, what it compares, and its planted effects."""
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -11,21 +10,18 @@ import pytest
 from smoke import Finished, smoke
 
 from diffusion_core.noise.process_time import sd3
+from experiments.choose import settings_to_explore
 from experiments.cli import parse
-from experiments.distances.distance import Distance, mean_of
-from experiments.run import choice
-from experiments.run.comparisons import Row, Side
-from experiments.run.contrasts import Verdicts, effect_rows
-from experiments.run.grid import find_effects
+from experiments.judge import judge
+from experiments.questions import Vary
+from experiments.run.grid import effect_pairs
 from experiments.run.setting import Setting
-from experiments.sweep import Vary
 from experiments.user.json_io import read_json
-from reports.pages import factors as page_of_factors
 from reports.render import read_page
-from reports.results import read
 
 Cell = tuple[str, ...]
 FACTORS = {"a": "012", "b": "01", "c": "01"}
+CELLS = [*product(*FACTORS.values())]
 
 
 def planted(a: str, b: str, c: str) -> float:
@@ -36,58 +32,52 @@ def planted(a: str, b: str, c: str) -> float:
 OF_SAMPLES = {"features": "f", "n_samples": 60, "n_reference": 9}
 
 
-def side(cell: Cell, networks: int = 5, **columns: object) -> Side:
-    """The measured setting of a cell: its planted value and little noise, and these columns in its rows."""
-    rows = {}
-    distances = {}
-    for seed, x in enumerate(0.01 * np.random.default_rng([*map(int, cell)]).standard_normal((networks, 60))):
-        one = Distance(planted(*cell) + x.mean(), x - x.mean())
-        distances[seed] = {"mmd": one, "kd": one, "fd": mean_of([one], 9)}
-        rows[seed] = OF_SAMPLES | {"precision": 0.6, "recall": 0.6, "nfe": 8, "mmd": one.value} | columns
-    return Side("=".join(cell), "explore", None, networks, rows, distances)
+def rows_of(cell: Cell, networks: int = 5, **columns: object) -> pd.DataFrame:
+    """The runs of a cell: its planted value and little noise, and these columns."""
+    mmd = planted(*cell) + 0.001 * np.random.default_rng([*map(int, cell)]).standard_normal(networks)
+    label = "=".join(cell)
+    named = {"section": "combinations", "budget": None, "setting": label, "status": "ok", "nfe": 8}
+    rows = pd.DataFrame({"mmd": mmd, "kd": mmd, "fd": 9 * mmd, "train_seed": range(networks)})
+    return rows.assign(**{**named, "precision": 0.6, "recall": 0.6, "samples_id": label} | OF_SAMPLES | columns)
 
 
-def effects(sides: Mapping[Cell, Side], floors: Sequence[Row] = (), metric: str = "mmd") -> dict[str, Row]:
-    """The rows of effects.csv in one metric, by the names of their factors and levels."""
-    found = [*find_effects(FACTORS, sides)]
-    rows = [row for row in effect_rows(found, Verdicts.of(found, floors)) if row["metric"] == metric]
-    names = ("factor_a", "level_a", "factor_b", "level_b")
-    return {"".join(row[name] for name in names if row[name]): row for row in rows}
+def effects(
+    table: Iterable[pd.DataFrame], cells: Sequence[Cell] = CELLS, floors: object = (), metric: str = "mmd"
+) -> pd.DataFrame:
+    """The effects in one metric, by what they add: "a 1", or "a 2 with b 1"."""
+    pairs = [*effect_pairs(FACTORS, {cell: "=".join(cell) for cell in cells})]
+    judged = judge(pd.concat([*table]), pairs, pd.DataFrame(floors))
+    return judged[judged["metric"] == metric].set_index("a")
 
 
-SIDES = {cell: side(cell) for cell in product(*FACTORS.values())}
+ROWS = [rows_of(cell) for cell in CELLS]
 
 
 def test_planted_effects_are_found_and_are_one_family():
-    rows = effects(SIDES)
-    assert effects(SIDES, metric="fd")["a1"]["difference"] == pytest.approx(9 * rows["a1"]["difference"])
-    expected = {"a1": -2.0, "a2": 3 + 7 / 2, "b1": 7 / 3, "c1": 5.0, "a2b1": 7.0}
-    for name, row in rows.items():
-        assert row["difference"] == pytest.approx(expected.get(name, 0.0), abs=0.01), name
+    rows = effects(ROWS)
+    assert effects(ROWS, metric="fd").loc["a 1", "difference"] == pytest.approx(9 * rows.loc["a 1", "difference"])
+    expected = {"a 1": -2.0, "a 2": 3 + 7 / 2, "b 1": 7 / 3, "c 1": 5.0, "a 2 with b 1": 7.0}
+    for name, row in rows.iterrows():
+        assert row["difference"] == pytest.approx(expected.get(str(name), 0.0), abs=0.01), name
         assert (row["verdict"] in ("better", "worse")) == (name in expected), name
-    assert len(rows) == 4 + (2 * 1 + 2 * 1 + 1) and {row["n_compared"] for row in rows.values()} == {len(rows)}
-    assert rows["a1"]["n_cells"] == 4 and rows["a2b1"]["n_cells"] == 2
+    assert len(rows) == 4 + (2 * 1 + 2 * 1 + 1) and {*rows["compared"]} == {len(rows)}
 
 
 def test_an_effect_is_averaged_over_the_combinations_in_which_both_levels_ran():
-    rows = effects({cell: of for cell, of in SIDES.items() if cell[:2] != ("2", "1")})  # as if it were impossible
-    for name, difference, n_cells in (("a2", 3, 2), ("b1", 0, 4)):
-        assert rows[name]["difference"] == pytest.approx(difference, abs=0.01) and rows[name]["n_cells"] == n_cells
-    assert "a2b1" not in rows
+    rows = effects(ROWS, [cell for cell in CELLS if cell[:2] != ("2", "1")])  # as if it were impossible
+    for name, difference in (("a 2", 3), ("b 1", 0)):
+        assert rows.loc[name, "difference"] == pytest.approx(difference, abs=0.01)
+    assert "a 2 with b 1" not in rows.index
 
 
 FLOORS = [OF_SAMPLES | {"metric": metric, "mean": 0.9} for metric in ("precision", "recall")]
 
 
-@pytest.mark.parametrize("sides, names", [
-    ({cell: side(cell, 4, model_id=cell[0]) for cell in SIDES}, {"a1", "a2", "a1b1", "a1c1", "a2b1", "a2c1"}),
-    ({cell: side(cell, 5, model_id=cell[0]) for cell in SIDES}, set()),
-    (SIDES | {cell: side(cell, precision=0.0, recall=0.0) for cell in SIDES if cell[1:] == ("1", "1")}, {"a1", "a2"}),
-], ids=["four networks", "five networks", "no images"])  # fmt: skip
-def test_an_effect_needs_images_and_five_networks_if_those_of_its_levels_differ(
-    sides: Mapping[Cell, Side], names: set[str]
-):
-    assert {name for name, row in effects(sides, FLOORS).items() if row["no_verdict"]} == names
+def test_an_effect_needs_images():
+    bad = [rows_of(cell, precision=0.0, recall=0.0) for cell in CELLS if cell[1:] == ("1", "1")]
+    good = [rows for cell, rows in zip(CELLS, ROWS, strict=True) if cell[1:] != ("1", "1")]
+    rows = effects([*good, *bad], floors=FLOORS)
+    assert {*rows.index[rows["verdict"] == "no verdict"]} == {"a 1", "a 2"}
 
 
 def settings(*vary: str, **options: object) -> dict[str, Setting]:
@@ -108,7 +98,7 @@ def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run():
 
 def test_two_combinations_are_explored_too_since_their_effect_is_measured_there():
     study = Vary(vary=("eta=0,1",))
-    assert choice.settings_to_explore(study, [*study.explore()]) == [*study.explore()]
+    assert settings_to_explore(study, [*study.explore()]) == [*study.explore()]
 
 
 def test_samplers_are_compared_at_equal_cost():
@@ -185,94 +175,35 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.mark.slow(12)
 def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(run: Finished):
     table = run.rows()
-    grid = table.query("section == 'explore'")
+    grid = table.query("section == 'combinations'")
     assert len(grid) == 8 and set(grid["train_seed"]) == {0} and set(grid["evaluations"]) == {2, 3}
     assert {"eta", "lr", "train_batch", "ema_decay"} <= {*table.columns} and set(grid["lr"]) == {0.001, 0.003}
     confirmed = table.query("section == 'confirm'")
     assert set(confirmed["train_seed"]) == {1} and confirmed["setting"].nunique() == 2
-    effects = run.rows("effects").query("metric == 'mmd'")
-    assert list(effects["kind"]) == 3 * ["main"] + 3 * ["interaction"]
+    effects = run.rows("contrasts").query("metric == 'mmd' and family == 'effects'")
+    assert list(effects["question"]) == [
+        "lr",
+        "eta",
+        "evaluations",
+        "lr × eta",
+        "lr × evaluations",
+        "eta × evaluations",
+    ]
     by_cell = grid.set_index("setting")["mmd"]
     of_eta = [by_cell.filter(like=f"eta={eta}").to_numpy() for eta in (0, 1)]
     assert effects["difference"].iloc[1] == pytest.approx((of_eta[1] - of_eta[0]).mean())
     info = read_json(run.out / "run.json")
     assert info["factors"][:2] == [["lr", ["1e-3", "3e-3"]], ["eta", ["0", "1"]]]
     assert [*info["cells"]] == [*grid["setting"]]
-    first = "lr=1e-3, eta=0, evaluations=2"
-    (figure,) = read_page(run.out).figures
-    assert [line.label for line in figure.lines] == [
-        *by_cell.sort_values().index.str.replace(first, f"{first} (baseline)")
-    ]
-    for line in figure.lines:  # the last factor of two levels
-        assert line.bar.marks[0][0] == ("open" if "evaluations=2" in line.label else "grey")
     assert "Which factor matters" in run.report and "No verdict" in run.report
-    rows = ("evaluations 3, not 2; costs 1.5 times as much |", "lr 3e-3 (not 1e-3) with eta 1 (not 0) |")
-    assert all(row in run.report for row in rows)
 
 
 @pytest.mark.slow(3)
 def test_without_a_confirmation_the_page_names_the_lowest(run: Finished):
     again = smoke(run.out.parent, *SWEPT, "--no-confirm", out="alone")
     table = again.rows()
-    assert set(table["section"]) == {"explore"}
+    assert set(table["section"]) == {"combinations"}
     lowest = table.sort_values("mmd").iloc[0]
     page = read_page(again.out)
     assert page.advice.startswith(f"Confirm {lowest['setting']} before you use it: ")
     assert page.pictures[-1].name == lowest["samples_id"] and "images seen in training" in dict(page.facts)["Networks"]
-
-
-# --- the page ---
-
-
-EFFECTS = """
-name,  factor_a, level_a, against_a, factor_b, level_b, against_b, difference, low,     high,    cost, verdict
-eta,   eta,      1,       0,         ,         ,        ,          -0.0061,    -0.0078, -0.0044, 8.25, better
-eta 2, eta,      2,       0,         ,         ,        ,          -0.001,     -0.0078, -0.0044, ,     better
-eta 3, eta,      3,       0,         ,         ,        ,          -0.004,     -0.0078, -0.0044, ,     better
-half,  eta,      0.5,     0,         ,         ,        ,          0.002,      0.001,   0.003,   ,     worse
-lr,    lr,       1,       0,         ,         ,        ,          0.001,      -0.001,  0.003,   ,     no difference detected
-shift, shift,    3,       1,         ,         ,        ,          -0.002,     -0.0036, -0.0004, ,     better
-both,  shift,    3,       1,         lr,       2,       1,         -0.002,     -0.0036, -0.0004, ,     better
-"""  # noqa: E501
-
-
-def some(*names: str) -> pd.DataFrame:
-    """These rows of a made-up effects.csv."""
-    how = {"dtype": {"level_a": str}, "keep_default_na": False, "na_values": {"cost": [""]}}
-    rows = pd.read_csv(io.StringIO(EFFECTS), skipinitialspace=True, index_col="name", **how)
-    return rows.assign(metric="mmd", detectable=0.003, n_compared=5, no_verdict="").loc[[*names]]
-
-
-ETA = "eta 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), and costs 8.25 times as much"
-
-
-@pytest.mark.parametrize("names, text", [
-    (("eta", "lr", "eta 2", "eta 3"), f"{ETA}."),
-    (("shift", "eta", "lr", "eta 2", "eta 3"), f"{ETA} and shift 3 instead of 1 by 2.0 (0.4 to 3.6)."),
-    (("half", "lr"), "No value is better than the first of its factor."),
-    (("lr",), "No effect of lr on MMD ×1000 is detected; 3.0 would have been."),
-])  # fmt: skip
-def test_each_clause_of_the_headline_is_the_verdict_of_a_row(names: Sequence[str], text: str, run: Finished):
-    assert page_of_factors.phrase_effects(read(run.out), some(*names)) == text
-
-
-def test_what_is_no_headline_is_a_line(run: Finished):
-    assert list(page_of_factors.describe_others(read(run.out), some("half", "lr"), some("both")))[:3] == [
-        "Worse: eta 0.5, not 0, by 2.0 (1.0 to 3.0).",
-        "Depends on another factor: shift 3 (not 1) with lr 2 (not 1), by −2.0 (−3.6 to −0.4).",
-        "Not detected: lr 1 (1.0; −1.0 to 3.0; 3.0 would be).",
-    ]
-
-
-def test_what_has_no_verdict_is_listed_with_its_reason(run: Finished):
-    rows = some("eta", "lr").assign(verdict=["no verdict", "better"], no_verdict=["five networks are needed", ""])
-    (line,) = (text for text in page_of_factors.describe_others(read(run.out), rows, some()) if "No verdict" in text)
-    assert line == "No verdict on eta 1 (−6.1; −7.8 to −4.4): five networks are needed."
-
-
-def test_only_a_confirmation_says_use():
-    best = pd.Series({"a": "x", "b": "base", "verdict": "better", "recommended": True})
-    why = " This one comparison on other networks can detect what no factor shows alone."
-    assert [page_of_factors.advise(best, clear) for clear in (True, False)] == ["Use x.", f"Use x.{why}"]
-    best["recommended"] = False
-    assert page_of_factors.advise(best, True) == "Keep base: nothing better is confirmed."

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from smoke import smoke
-from studies import confirmed, pairs
+from studies import confirmed, sides
 
 from diffusion_core.exact import GaussianDenoiser
 from experiments.noise_levels import NoiseLevels
@@ -46,15 +46,15 @@ def test_run_json_gets_the_formula_of_each_training():
 
 def test_settings_share_everything_else():
     study = preset("laptop")
-    compared = confirmed(study)
-    assert [(one.kind, one.role, one.a.label) for one in compared] == [
-        ("confirm", axis, f"{label}, eta {eta}")
-        for axis, label in (("weighting", "edm, min-snr-1.25"), ("train_noise", study.train_noise[1]))
+    compared, runs = confirmed(study)
+    assert [(pair.question, pair.sides[0][0][2]) for pair in compared] == [
+        (f"{axis} in training, sampled with eta {eta}", f"{label}, eta {eta}")
+        for axis, label in (("Other weights", "edm, min-snr-1.25"), ("Other noise levels", study.train_noise[1]))
         for eta in (0, 1)
     ]
-    for contrast in compared:
-        assert len(pairs(contrast)) == 5
-        for a, b in pairs(contrast):
+    for pair in compared:
+        assert len(sides(pair, runs)) == 5
+        for a, b in sides(pair, runs):
             assert (a.setting.schedule, a.setting.sampler) == (b.setting.schedule, b.setting.sampler)
             assert (a.seed, b.seed) == (a.network.seed, b.network.seed)
             may_differ = {name: getattr(b.network, name) for name in ("noise", "weighting")}

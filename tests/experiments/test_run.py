@@ -12,7 +12,7 @@ from studies import plan
 
 from diffusion_core.data.load import load
 from diffusion_core.exact import Empirical
-from experiments.sweep import OneSetting
+from experiments.questions import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
 nine = Empirical(load("mnist5k").standardised(slice(9)))  # nine images, again and again
@@ -59,8 +59,8 @@ def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     vary = ["--vary", "network=python:test_run:digits,python:test_run:nine", "evaluations=8"]
     done = smoke(tmp_path, "sweep", *vary)
-    row = done.rows("contrasts").query("metric == 'mmd' and kind == 'confirm' and train_seed.isna()").iloc[0]
-    assert (row["verdict"], row["holds_for"]) == ("worse", 1) and "test_run:nine" in row["a"]
+    row = done.rows("contrasts").query("metric == 'mmd' and family == 'confirm'").iloc[0]
+    assert (row["verdict"], row["n"]) == ("worse", 1) and "test_run:nine" in row["a"]
 
 
 @pytest.mark.slow

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import confirmed, explored, pairs
+from studies import confirmed, explored, sides
 
 from diffusion_core.samplers import Heun
 from experiments.beta import Beta
 from experiments.schedules import Schedules
 from experiments.user.json_io import read_json
+from reports.schema import CHEAPER, IN_USE
 
 
 def preset(name: str, **options: Any) -> Schedules:
@@ -80,20 +81,19 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
     absent = [run for run in explored(study) if run.impossible]
     assert {run.row()["sampler"].split("(")[0] for run in absent} == {"euler", "restart"}
     assert "eta=9.0" in absent[0].impossible and "above the budget of 4" in absent[1].impossible
-    assert [one.a.label for one in confirmed(study)] == ["geometric, heun"]
+    assert [pair.sides[0][0][2] for pair in confirmed(study)[0]] == ["geometric, heun"]
 
 
 def test_what_is_chosen_meets_the_default_and_what_was_chosen_with_the_fewest_evaluations():
-    compared = confirmed(LAPTOP)
+    pairs, runs = confirmed(LAPTOP)
     default, first = "geometric(sigma_min=0.03), eta 0", "geometric(sigma_min=0.03), eta 0.5"
-    assert [(one.kind, one.budget, one.a.name[1:], *one.b.name[1:]) for one in compared] == [
-        *(("confirm", budget, (budget, first), budget, default) for budget in (8, 16, 32, 66)),
-        *(("more evaluations", budget, (budget, first), 8, first) for budget in (16, 32, 66)),
-        *(("fewer evaluations", budget, (budget, first), 66, default) for budget in (8, 16, 32)),
+    assert [(pair.b_is, pair.within, *(side[0][1:] for side in pair.sides)) for pair in pairs] == [
+        *((IN_USE, within, (within, first), (within, default)) for within in (8, 16, 32, 66)),
+        (CHEAPER, 16, (16, first), (8, first)),
     ]
-    for one in compared:
-        assert [a.network.seed for a, _ in pairs(one)] == [1, 2, 3, 4, 5]
-        for a, b in pairs(one):
+    for pair in pairs:
+        assert [a.network.seed for a, _ in sides(pair, runs)] == [1, 2, 3, 4, 5]
+        for a, b in sides(pair, runs):
             assert a.network == b.network and a.n == b.n == 500 and a.seed == b.seed
 
 
@@ -112,7 +112,7 @@ class Own(Euler):
 def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "typed_sampler.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("experiments.distances.intervals.VISIBLE", 1.0)  # a network that is hardly trained leaves noise
+    monkeypatch.setattr("experiments.choose.VISIBLE", 1.0)  # a network that is hardly trained leaves noise
     few = "--recipe plain --n-samples 40 --samplers heun typed_sampler:Own(eta=1)".split()
     done = smoke(tmp_path, "schedules", *few, "--workers", "2")
     table = done.rows()

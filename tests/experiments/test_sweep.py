@@ -12,9 +12,9 @@ from studies import plan
 
 import experiments
 from diffusion_core.samplers import Euler
+from experiments.questions import read_study
 from experiments.run.identity import identity
 from experiments.run.runs import Run
-from experiments.sweep import read_study
 from experiments.user.imports import TEXTS
 
 
@@ -57,7 +57,7 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path):
     assert done.summary["evaluations"] == plan["evaluations"]
     by_name = table.set_index("sampler")
     assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
-    assert "\n# Does it run?\n" in done.report and set(done.rows("contrasts")["kind"]) == {"setting"}
+    assert "\n# Does it run?\n" in done.report and set(done.rows("contrasts")["family"]) == {"exploration"}
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch():
         assert getattr(experiments, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'experiments' has no attribute 'nothing'"):
         _ = experiments.nothing
-    names = "Contrast, Euler, Grid, Schedule, Sampler, Setting, Study"
+    names = "Euler, Grid, Pair, Schedule, Sampler, Setting, Study"
     code = f"import sys; from experiments import {names}; print('torch' in sys.modules)"
     assert python(code).stdout == "False\n"
 
@@ -94,7 +94,7 @@ def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path):
     change = "from diffusion_core.weightings import WEIGHTINGS\nWEIGHTINGS['karras'] = WEIGHTINGS['unit-eps']\n"
     file = written(tmp_path, change + FILE)
     code = (
-        f"from pathlib import Path; from experiments.sweep import read_study; read_study(Path({str(file)!r}));"
+        f"from pathlib import Path; from experiments.questions import read_study; read_study(Path({str(file)!r}));"
         "from experiments.run.networks import Trained; from experiments.run.identity import uses_user_code;"
         "print(uses_user_code(Trained()))"
     )

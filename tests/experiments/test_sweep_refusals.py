@@ -137,8 +137,8 @@ def test_a_sampler_must_not_change_torch(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_comparisons_that_fail_are_one_line_and_nothing_is_sampled_again(tmp_path: Path):
-    written(tmp_path, f"{FILE}    def compare(self, of): raise KeyError('late')\n")
+    written(tmp_path, f"{FILE}    def pairs(self, settings): raise KeyError('late')\n")
     ended = run(tmp_path, "--network", "exact", status=2)
-    assert ended.stderr == "error: compare(): line 20: KeyError: 'late'\n"
+    assert ended.stderr == "error: pairs(): line 20: KeyError: 'late'\n"
     written(tmp_path, FILE)
     assert run(tmp_path, "--network", "exact").summary["rows"] == 2

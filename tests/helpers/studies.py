@@ -1,17 +1,18 @@
-"""The plan of a study, and its comparisons as if every possible run had been made."""
+"""The plan of a study, and its pairs as if every possible run had been made."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.run import choice
+import pandas as pd
+
+from experiments import choose
 from experiments.run.cache import Cache
-from experiments.run.comparisons import Choice, Contrast, SidesBySection
 from experiments.run.options import Options
-from experiments.run.plan import Planner
+from experiments.run.pairs import Pair
+from experiments.run.plan import Planner, list_pairs
 from experiments.run.runs import Run
-from experiments.run.setting import Setting
+from experiments.run.setting import Key, Setting
 from experiments.run.study import ExploringStudy, Study
-from experiments.run.tables import make_sides
 
 
 def plan(study: Study, *settings: Setting) -> list[Run]:
@@ -20,30 +21,32 @@ def plan(study: Study, *settings: Setting) -> list[Run]:
     return Planner.of(study, options, Cache(Path("nowhere")), print).plan(settings or study.settings())
 
 
-def sides(runs: Iterable[Run]) -> SidesBySection:
-    """The settings as they would be measured, each row with its run."""
-    rows = {run: run.row() | {"run": run} for run in runs}
-    return make_sides(rows, rows, {run: {} for run in rows})
-
-
-def contrasts(study: Study, chosen: Sequence[Choice] = (), runs: Iterable[Run] = ()) -> list[Contrast]:
-    """The contrasts of a study, or of these runs of it."""
-    compared = choice.compare_all(study, chosen, sides(runs or plan(study)))
-    return [comparison for comparison in compared if isinstance(comparison, Contrast)]
+def fixed_pairs(study: Study) -> list[Pair]:
+    """The pairs of a study that are known beforehand."""
+    return list_pairs(study, plan(study))
 
 
 def explored(study: ExploringStudy) -> list[Run]:
     """The runs of explorers, those too that are impossible."""
-    return plan(study, *choice.explored(study))
+    return plan(study, *choose.explored(study))
 
 
-def confirmed(study: ExploringStudy) -> list[Contrast]:
-    """What confirmers compare if explorers choose the first settings."""
+def first_choice(study: ExploringStudy) -> pd.DataFrame:
+    """What is chosen if explorers choose the first settings."""
     settings = dict.fromkeys(run.setting for run in explored(study) if not run.impossible)
-    chosen = choice.choose(study, [*settings], {}).chosen
-    return contrasts(study, chosen, plan(study, *choice.confirmed(study, chosen)))
+    return choose.choose(choose.list_candidates(study, [*settings]), within=study.within)
 
 
-def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:
-    """The runs of a contrast, network by network."""
-    return [(contrast.a.rows[seed]["run"], contrast.b.rows[seed]["run"]) for seed in contrast.seeds]
+def confirmed(study: ExploringStudy, chosen: pd.DataFrame | None = None) -> tuple[list[Pair], dict[Key, list[Run]]]:
+    """What confirmers compare, and their runs by the key of their setting."""
+    chosen = first_choice(study) if chosen is None else chosen
+    runs: dict[Key, list[Run]] = {}
+    for run in plan(study, *choose.confirmed(study, chosen)):
+        runs.setdefault(run.setting.key, []).append(run)
+    return [*study.confirm_pairs(chosen)], runs
+
+
+def sides(pair: Pair, runs: dict[Key, list[Run]]) -> Sequence[tuple[Run, Run]]:
+    """The runs of a pair of two settings, network by network."""
+    (a,), (b,) = pair.sides
+    return [*zip(runs[a], runs[b], strict=True)]

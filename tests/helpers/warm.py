@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 
 ROOT = Path(__file__).parents[2]
 FORKSERVER = multiprocessing.get_context("forkserver")
-PRELOADED = [f"experiments.{name}" for name in ("beta", "schedules", "noise_levels", "sweep", "run.experiment")]
+PRELOADED = [f"experiments.{name}" for name in ("beta", "schedules", "noise_levels", "questions", "sweep")]
 FORKSERVER.set_forkserver_preload([*PRELOADED, "reports"])
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from experiments.judge import answer
 from reports.index import write_index
 from reports.render import PAGES, write_report
 from reports.results import read_info
@@ -37,19 +38,26 @@ def runs_of(mode: str, setting: str, mmd: float, **values: Any) -> Rows:
     return [row | {"train_seed": seed, "run_id": f"{mode}{setting}{seed}"} | values for seed in range(5)]
 
 
-def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, **values: Any) -> Rows:
-    """Rows of contrasts.csv in MMD: of all networks and of each one. `change` and `before` are times 1000."""
-    metric, half, before = (values.pop(*pair) for pair in (("metric", "mmd"), ("half", 1.0), ("before", 12.0)))
-    scale = 1000 if metric == "mmd" else 1
-    names = ("value_a", "value_b", "difference", "low", "high")
-    ends = (before + change, before, change, change - half, change + half)
-    row = COMMON | {name: end / scale for name, end in zip(names, ends, strict=True)} | {
-        "kind": kind, "section": mode, "metric": metric, "a": a, "b": b, "n_networks": 5, "n_planned": 5, "nfe_a": 66,
-        "nfe_b": 66, "clear": abs(change) > half, "interval": "t over networks", "se": half / 2 / scale,
-        "detectable": 2 / scale, "verdict": verdict, "level": 0.95, "n_compared": 1,
-        "p_value": 1e-6 if abs(change) > half else 0.5,
-    } | values  # fmt: skip
-    return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(5))]
+def compared(question: str, a: str, b: str, change: float, verdict: str, **values: Any) -> Rows:
+    """The rows of contrasts.csv of a pair over five networks. `change`, `before` and `half` an interval are times 1000.
+
+    `fd`: the change of FD, from 7.6; `noise`: the visible noise of b and of a.
+    """
+    before, half, fd = (values.pop(*pair) for pair in (("before", 12), ("half", 1), ("fd", None)))
+    quiet, noise = values.pop("noise", (0, 0))
+    shared = {"question": question, "family": "exploration", "section": "confirm", "b_is": "in use", "n": 5,
+        "a": a, "b": b, "nfe_a": 66, "nfe_b": 66, "verdict": verdict, "reason": "",
+        "compared": 1, "p": 1e-6 if abs(change) > half else 0.5,
+        "detectable": 0.002} | values  # fmt: skip
+    metrics = [("mmd", before, change, half, 1000), ("visible_noise", quiet, noise - quiet, 0, 1)]
+    metrics += [] if fd is None else [("fd", 7.6, fd, 1, 1)]
+    rows = Rows()
+    for metric, start, step, width, scale in metrics:
+        names = ("value_b", "value_a", "difference", "low", "high")
+        ends = (start, start + step, step, step - width, step + width)
+        numbers = {name: end / scale for name, end in zip(names, ends, strict=True)}
+        rows.append(shared | {"metric": metric, "each": " ".join([f"{step / scale}"] * 5)} | numbers)
+    return rows
 
 
 def explored(role: str, budget: int, setting: str, mmd: float, rank: int = 1, chosen: bool = False) -> Rows:
@@ -73,6 +81,12 @@ def folder(tmp_path: Path) -> Make:
         content = {"schema": 2, "experiment": experiment, "question": "Which?", "command": "run it", **info}
         content |= {"statistics": {"visible_noise": 0.04}} if "statistics" not in info else {}
         (tmp_path / experiment / "run.json").write_text(json.dumps(content), encoding="utf-8")
+        if "contrasts" in tables:
+            judged, table = (
+                pd.DataFrame(rows).reindex(columns=all_columns(TABLES[name]))
+                for name, rows in (("contrasts.csv", tables["contrasts"]), ("table.csv", tables["table"]))
+            )
+            tables["answers"] = answer(judged, table).to_dict("records")
         for name, rows in tables.items():
             frame = pd.DataFrame(rows, dtype=object).reindex(columns=all_columns(TABLES[f"{name}.csv"]))
             frame.to_csv(tmp_path / experiment / f"{name}.csv", index=False)
@@ -89,36 +103,40 @@ def beta(folder: Make) -> Make:
 
     `best`: evaluations, difference of the best with fresh noise to the best without, which both take them, verdict.
     `more`: evaluations, difference of the best with fresh noise to the best without it with 8, verdict.
+    `noisy`: the visible noise of some settings.
     """
 
     def write(
-        change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
+        change: float = -8.0, verdict: str = "better", *, a: str = "eta 1", b: str = "eta 0", fd: float = -2.6,
         before: float = 12.0, floor: Any = (500, 1.4), failed: int = 0, info: Any = NO, best: Sequence[Any] = (),
-        more: Sequence[Any] = (), quality: Sequence[Any] = (), **values: Any,
+        more: Sequence[Any] = (), noisy: Any = NO, **values: Any,
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before) + runs_of("primary", a, before + change, eta=1)
-        table += runs_of("same-schedule", "eta 0.5", 11, eta=0.5)
         table += [COMMON | {"section": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
-        contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
-        contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
+        rival = {"section": "primary", "family": "primary", "b_is": "rival", "fd": fd, "before": before}
+        contrasts = compared("Fresh noise on the geometric schedule", a, b, change, verdict, **rival | values)
         choices = Rows()
+        confirm = {"family": "confirm", "compared": len(best)}
         for budget, difference, said in best:
-            cost = {"budget": budget, "nfe_a": budget, "nfe_b": budget, "n_compared": len(best)}
+            cost = {"within": budget, "nfe_a": budget, "nfe_b": budget, "b_is": "rival"}
             names = (f"with {budget}", f"without {budget}")
-            contrasts += compared("confirm", "confirm", *names, difference, said, choice="with fresh noise", **cost)
+            loud = tuple(noisy.get(name, 0.0) for name in names[::-1])
+            contrasts += compared("Best against best", *names, difference, said, **confirm, **cost, noise=loud)
             for name, mmd in zip(names, (12.0 + difference, 12.0), strict=True):
-                table += runs_of("confirm", name, mmd, budget=budget, nfe=budget)
+                noise = noisy.get(name, 0.0)
+                table += runs_of("confirm", name, mmd, budget=budget, nfe=budget, visible_noise=noise)
                 choices += explored(f"{name.split()[0]} fresh noise", budget, name, mmd, chosen=True)
             table += runs_of("explore", "passed over", 20)
             choices += explored("with fresh noise", budget, "passed over", 20, rank=2)
         for budget, difference, said in more:
-            names = (f"with {budget}", "without 8")
-            cost = {"budget": budget, "nfe_a": budget, "nfe_b": 8, "choice": "with fresh noise"}
-            contrasts += compared("more evaluations", "confirm", *names, difference, said, **cost)
+            loud = (0.0, noisy.get(f"with {budget}", 0.0))
+            cost = {"within": budget, "nfe_a": budget, "nfe_b": 8, "b_is": "cheaper", "noise": loud}
+            contrasts += compared(
+                "More evaluations", f"with {budget}", "without 8", difference, said, **confirm, **cost
+            )
         images = ["real", *{row["samples_id"] for row in table if "samples_id" in row}]
         tables = {"table": table, "contrasts": contrasts, "floors": floors(*floor) if floor else []}
-        info = {"fixed_beforehand": True, "options": {"only_primary": not best}, **info}
-        return folder("beta", info, images, **tables, quality=quality, choices=choices)
+        return folder("beta", {"fixed_beforehand": True, **info}, images, **tables, choices=choices)
 
     return write
 
@@ -127,25 +145,21 @@ def beta(folder: Make) -> Make:
 def chosen(folder: Make) -> Make:
     """A result of settings that explorers chose, each confirmed against base.
 
-    `duels`: evaluations, setting, difference in MMD (times 1000), verdict, and further columns if there are any. Base
-    has no visible noise. `beyond`: evaluations, setting, difference to base with 66, verdict.
+    `duels`: evaluations, setting, difference in MMD (times 1000), verdict, and further columns if there are any.
+    `dearer`: evaluations, setting, cheaper setting and its evaluations, difference, verdict.
     `chosen_before`: before this run.
     """
 
     def write(
-        duels: Sequence[Any], experiment: str = "schedules", beyond: Sequence[Any] = (), info: Any = NO,
+        duels: Sequence[Any], experiment: str = "schedules", dearer: Sequence[Any] = (), info: Any = NO,
         chosen_before: bool = False, **values: Any,
     ) -> Path:  # fmt: skip
         table, contrasts, choices = Rows(), Rows(), Rows()
         for budget, a, change, verdict, *more in duels:
-            columns = dict(*more)
-            noise = columns.get("visible_noise_a", 0.0)
-            columns = {
-                "budget": budget, "nfe_a": budget, "nfe_b": budget, "choice": "challenger", "more_noise": noise > 0.04,
-                "recommended": verdict == "better" and noise <= 0.04, "visible_noise_a": noise, "visible_noise_b": 0.0,
-                "n_compared": len(duels),
-            } | columns  # fmt: skip
-            contrasts += compared("confirm", "confirm", a, "base", change, verdict, **columns)
+            columns = {"family": "confirm", "within": budget, "nfe_a": budget, "nfe_b": budget, "compared": len(duels)}
+            columns |= dict(*more)
+            noise = columns.pop("noise", 0)
+            contrasts += compared("Chosen against default", a, "base", change, verdict, noise=(0, noise), **columns)
             if budget not in {row.get("budget") for row in table}:
                 table += runs_of("confirm", "base", 12.0, budget=budget, nfe=budget)
                 choices += explored("default", budget, "base", 12.0, chosen=True)
@@ -153,9 +167,9 @@ def chosen(folder: Make) -> Make:
             choices += explored("challenger", budget, a, 12.0 + change, chosen=True)
             choices += explored("challenger", budget, "passed over", 20.0, rank=2)
             table += runs_of("explore", "passed over", 20) if not chosen_before else []
-        for budget, a, change, verdict in beyond:
-            columns = {"budget": budget, "nfe_a": budget, "nfe_b": 66, "choice": "challenger"}
-            contrasts += compared("fewer evaluations", "confirm", a, "base", change, verdict, **columns)
+        for budget, a, b, nfe_b, change, verdict in dearer:
+            columns = {"family": "confirm", "b_is": "cheaper", "within": budget, "nfe_a": budget, "nfe_b": nfe_b}
+            contrasts += compared("More evaluations", a, b, change, verdict, **columns)
         tables = {"table": table, "contrasts": contrasts, "choices": choices, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables, **values)
 
@@ -170,17 +184,33 @@ def sweep(folder: Make) -> Make:
         table, contrasts = Rows(), Rows()
         for group, settings in groups.items():
             first, before = next((name, values[0]) for name, values in settings.items())
-            budget = {"budget": float(group.split()[0])} if group[:1].isdigit() else {}
             for name, (mmd, verdict, noise) in settings.items():
-                table += runs_of(group, name, mmd, visible_noise=noise, **budget)
+                table += runs_of(group, name, mmd, visible_noise=noise)
                 if name != first:
-                    columns = {"more_noise": noise > 0.04, "visible_noise_a": noise, "visible_noise_b": 0.0, **budget}
-                    change = mmd - before
-                    contrasts += compared(
-                        "setting", group, name, first, change, verdict, before=before, **columns, **values
-                    )
+                    columns = {"section": group, "before": before, "noise": (0, noise)} | values
+                    contrasts += compared(group, name, first, mmd - before, verdict, **columns)
         tables = {"table": table, "contrasts": contrasts, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)
+
+    return write
+
+
+@pytest.fixture
+def grid(folder: Make) -> Make:
+    """A result of a grid of eta and steps: effects as name, change and verdict; `best`: the change of the best one."""
+
+    def write(effects: Any, best: Sequence[Any] = (), **values: Any) -> Path:
+        cells = {"eta=0, steps=1": 12.0, "eta=1, steps=1": 8.0}
+        table = [row for name, mmd in cells.items() for row in runs_of("combinations", name, mmd)]
+        contrasts = Rows()
+        for question, a, b, change, verdict, *more in effects:
+            columns = {"section": "combinations", "family": "effects", "b_is": ""} | dict(*more)
+            contrasts += compared(question, a, b, change, verdict, compared=len(effects), **columns)
+        if best:
+            table += runs_of("confirm", "eta=1, steps=1", 8.0) + runs_of("confirm", "eta=0, steps=1", 12.0)
+            contrasts += compared("Best against baseline", *[*cells][::-1], *best, family="confirm")
+        info = {"factors": [["eta", ["0", "1"]], ["steps", ["1", "2"]]]}
+        return folder("factors", info, [id_of(name) for name in cells], table=table, contrasts=contrasts, **values)
 
     return write
 
@@ -191,7 +221,7 @@ def score(sweep: Make) -> Make:
 
     def write(sets: Any = NO, ends: Sequence[float] = (0.5, 2), **facts: Any) -> Path:
         sets = {"first": (12.0, "", 0.0), **sets}
-        directory = sweep({"sets": sets}, "score", {"score": facts}, holds_for=1)
+        directory = sweep({"sets": sets}, "score", {"score": facts}, b_is="", n=1)
         rows = [{"features": "digits", "setting": name, "metric": metric, "value": mmd / 1000,
                  "low": ends[0] * mmd / 1000, "high": ends[1] * mmd / 1000}
                 for name, (mmd, _, _) in sets.items() for metric in ("mmd", "fd")]  # fmt: skip

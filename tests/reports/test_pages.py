@@ -10,7 +10,7 @@ import pytest
 from edits import edit
 from tables import cells
 
-from reports.contrast import describe_names
+from reports.facts import describe_names
 from reports.figures import Canvas, draw_curves, draw_errors, style, svg
 from reports.page import Page
 from reports.render import read_page, write_report
@@ -24,14 +24,14 @@ def describe_first_screen(page: Page) -> str:
     """The verdict, whose lead is bold, and what stands around it; the rows of figures and of the first table."""
     lines = [f"**{page.lead}** {page.verdict}"]
     lines += [line for line in page.text[1:] if line[0] != " "]
+    lines += [f"code: {fact.text}" for term, fact in page.facts if term == "In your code"]
     lines += [f"picture: {picture.title}: {picture.label}" for picture in page.pictures[1:]]
     if page.curves:
         lines.append("evaluations: " + ", ".join(evaluations for evaluations, _, _ in page.curves.columns))
-    lines += [f"code: {code.title}: {code.text}" for code in page.codes]
     for section in (section for figure in page.figures[:1] for section in figure.sections):
         lines.append(f"figure: {section.title}")
         lines += [f"  {line.label}: {line.value} ({line.interval}) {line.word}" for line in section.lines]
-    for table in [*page.tables[:1], *page.folded]:
+    for table in [*page.tables[:1], *page.folded[-1:]]:
         names = (f"**{row.name}**" if row.best else row.name for row in table.rows)
         lines.append(f"table: {table.title}: {' | '.join(names)}")
     return "\n".join(lines)
@@ -63,46 +63,35 @@ def test_the_first_screen(row: str, cell: str, request: pytest.FixtureRequest):
 
 
 def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make):
-    curves = [{"section": "confirm", "budget": budget, "curve": f"{role} fresh noise", "metric": "mmd", "value": value,
-               "low": 0.009, "high": 0.011, "setting": f"{role} {budget}"}
-              for budget, value in ((8, 0.01), (16, 0.011), (66, 0.0105)) for role in ("with", "without")]  # fmt: skip
-    recall = {"section": "primary", "metric": "recall", "value": 0.013, "low": -0.004, "high": 0.03}
     best = [(8, -0.7, "no difference detected"), (16, 7.6, "worse"), (66, -6.4, "better")]
-    directory = beta(best=best, quality=[*curves, recall])
+    directory = beta(best=best, more=[(66, -6.4, "better")])
     values = {"recall": 0.757, "seconds": 3.0, "memorised": -0.01, "device": "a CPU", "schedule": "vp"}
     edit(directory, "table", **values, shared_device=False)
-    edit(directory, "table", "setting == 'eta 1'", recall=0.77)
     edit(directory, "table", "setting == 'with 66'", recall=0.9, seconds=4.0)
-    edit(directory, "contrasts", "a == 'with 66' and train_seed == ''", n_lower=1)
+    edit(directory, "contrasts", "a == 'with 66' and metric == 'mmd'", lower=1)
     page = write_report(directory)
     assert [picture.label for picture in page.pictures[1:]] == [
-        "without 66, 66 evaluations", "with 66, 66 evaluations"
+        "without 8, 8 evaluations", "with 8, 8 evaluations"
     ]  # fmt: skip
     facts = dict(page.facts)
-    assert facts["In the images"] == "Visible noise 0.000; recall 0.76 and 0.90; near copies 0 %"
-    assert facts["Cost"] == "66 evaluations per image on the vp schedule, 0.006 and 0.008 seconds (a CPU)"
-    change = "No loss of variety detected: from 0.757 to 0.770 (difference 0.013; −0.004 to 0.030, over networks)."
-    assert page.details[0] == ("Recall, eta 0 to eta 1", change) and page.caveats == [] and page.curves is not None
+    assert facts["In the images"] == "Visible noise 0.000; recall 0.76; near copies 0 %"
+    assert facts["Cost"] == "8 evaluations per image on the vp schedule, 0.006 seconds (a CPU)"
+    assert page.caveats == [] and page.curves is not None
     without, having = page.curves.curves
     assert (without.name, having.name) == ("without fresh noise", "with fresh noise")
     assert [len(line.dots) for line in page.curves.curves] == [3, 3], "of what was confirmed"
     heights = [dot[1] for dot in having.dots]
     assert [y for _, y in having.corners] == [y for y in heights for _ in "12"], "steps from dot to dot"
-    assert heights[0] < heights[2] < heights[1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
-    shown = "with 66, 66 evaluations: MMD ×1000 5.6 (FD 5.6); interval 9.0 to 11.0; visible noise 0.000"
+    assert heights[2] < heights[0] < heights[1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
+    shown = "with 66, 66 evaluations: MMD ×1000 5.6 (FD 5.6); visible noise 0.000"
     html = (directory / "report.html").read_text(encoding="utf-8")
     assert having.titles[2] == shown and f'title="{shown}"' in html
     assert "within 8 <small>(−0.7; −1.7 to 0.3)</small>" in html and "1 of 5 networks lower" in html
     assert len(having.explored) == 6, "networks that chose saw as many images"
     assert page.curves.columns[0] == ("8", "no difference detected", ["no difference detected", "−0.7", "−1.7 to 0.3"])
-    assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
+    assert [verdict for _, verdict, _ in page.curves.columns[1:]] == ["worse", "better"]
     (ax,) = draw_curves(page.curves).axes
     assert [list(line.get_xdata()) for line in ax.lines].count([x for x, _ in having.corners]) == 2, "and explored"
-    bars = [[y for _, y in bar.lines[2][0].get_segments()[0]] for bar in ax.containers]
-    assert bars == [pytest.approx(dot[2:]) for line in page.curves.curves for dot in line.dots]
-    for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):
-        edit(directory, "quality", "metric == 'recall'", value=value, low=low, high=value + 0.01)
-        assert read_page(directory).details[0][1].startswith(f"Fresh noise {says} variety:")
 
 
 def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text():
@@ -143,21 +132,22 @@ def test_no_name_is_markup(beta: Make):
     prose = "".join(text.split("```")[::2])  # figures are text as it is
     assert "<script" not in prose and r"\*\_\`\[x\](y) \#" in prose
     rows = [line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 8 and {*rows} == {4, 8}  # pictures and settings
+    assert len(rows) == 10 and {*rows} == {4, 6, 8}  # pictures, comparisons and settings
 
 
 BASE = (12.0, "", 0.0)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])
-def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, groups: int):
+def test_at_most_25_comparisons_are_shown_and_the_advised_one_is(sweep: Make, groups: int):
     names = {f"x{at}": (5.0 + at / 10, "no difference detected", 0) for at in range(29)}
     settings = {"base": BASE, **names, "x29": (11.0, "better", 0)}
     page = read_page(sweep({f"g{at}": settings for at in range(groups)}))
-    lines = [len(section.lines) for section in page.figures[0].sections]
-    for sizes in ([len(table.rows) for table in page.tables], lines):
-        assert sum(sizes) == 25 and len(sizes) == groups and max(sizes) - min(sizes) <= 1
-    assert all(table.rows[-1].best and table.rows[0].name == "x0" for table in page.tables)
+    lines = [[line.label for line in section.lines] for section in page.figures[0].sections]
+    assert len(lines) == groups and sum(map(len, lines)) == 25 and max(map(len, lines)) - min(map(len, lines)) <= 1
+    assert all(labels[:2] == ["x29", "x0"] for labels in lines)
+    assert len(page.tables[0].rows) == 25 and sum(row.best for row in page.tables[0].rows) == groups
+    assert sum(len(table.rows) for table in page.folded) == 25
     assert page.note.startswith(f"{31 * groups - 25} settings with higher scores are left out. ")
 
 
@@ -168,39 +158,19 @@ def test_the_names_of_what_is_shown_and_of_what_was_confirmed_are_explained(chos
     assert said[:4] == ["linear: even.", "vp: VP.", "res-2m: RES.", "end=0: then a last step to 0."]
 
 
-@pytest.mark.parametrize("helps", [True, False])
-def test_noise_levels_answers_for_the_levels_first_and_shows_what_is_advised(chosen: Make, helps: bool):
-    better, equal = (-4.0, "better"), (-0.5, "no difference detected")
-    columns = {"eta_a": 0, "budget": ""}
-    directory = chosen([
-        (66, "m", *(equal if helps else better), {"choice": "parameterisation", **columns}),
-        (66, "x", *(better if helps else equal), {"choice": "train_noise", **columns}),
-    ], "noise_levels")  # fmt: skip
+def test_the_code_is_that_of_the_training_if_trainings_are_compared(chosen: Make):
+    directory = chosen([(66, "m", -4.0, "better"), (66, "x", -0.5, "no difference detected")], "noise_levels")
     training = {"train_noise": "edm", "weighting": "karras", "p_mean": 0, "p_std": 1}
     edit(directory, "table", **training, parameterisation="preconditioned")
-    edit(directory, "table", "setting == 'x'", train_noise="vp")
     edit(directory, "table", "setting == 'm'", parameterisation="mixture-input")
-    pictures = pd.read_csv(directory / "table.csv").groupby("setting")["samples_id"].first()
-    (directory / "images" / f"{pictures['m']}.png").unlink()  # then the four of the table are shown
+    names = pd.read_csv(directory / "table.csv").groupby("setting")["samples_id"].first()
+    name, base = names["m"], names["base"]
+    (directory / "images" / f"{name}.png").unlink()  # then the four of the table are shown
     page = read_page(directory)
-    questions = [row.cells[0] for row in page.tables[0].rows]
-    assert questions == ["sampled with eta 0, output", "sampled with eta 0, noise levels"]
-    shown = [(picture.title, picture.name) for picture in page.pictures]
-    code = dict(page.facts)["In your code"].text
-    if helps:
-        assert (
-            page.headline == "x is better than base. MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
-            and page.advice == "Sampled with eta 0, train with vp."
-        )
-        assert shown[1] == ("Use", pictures["x"]) and "denoise(x, sigma)" in code
-    else:
-        assert page.lead == "No change of noise levels is confirmed to help."
-        assert page.advice.endswith(
-            "(--parameterisations mixture-input). With m, MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to "
-            "−3.0)."
-        )
-        assert shown == [("Default", pictures["base"]), ("Use", f"{pictures['m']}-4")]
-        assert code.startswith("mixture = TiedMixture.fit(images)")
+    assert dict(page.facts)["In your code"].text.startswith("mixture = TiedMixture.fit(images)")
+    assert [(picture.title, picture.name) for picture in page.pictures] == [
+        ("In use", base), ("Use", f"{name}-4"),
+    ]  # fmt: skip
 
 
 def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make):

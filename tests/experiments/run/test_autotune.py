@@ -10,6 +10,7 @@ import torch
 from run_spine import data, trained
 
 from diffusion_core.training import TrainingStep
+from experiments.questions import OneSetting
 from experiments.run import autotune, plan
 from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, TimedMachines
 from experiments.run.cache import Cache
@@ -17,7 +18,6 @@ from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.options import Options
 from experiments.run.plan import Planner
-from experiments.sweep import OneSetting
 
 T = 2  # threads
 PLAIN = Machine(threads=T)

@@ -9,7 +9,7 @@ import run_spine as spine
 
 from diffusion_core.samplers import Euler
 from experiments.distances.distance import Distance
-from experiments.distances.intervals import estimate_pairs
+from experiments.distances.intervals import detectable, estimate_pairs
 from experiments.run import dry_run
 from experiments.run.cache import Cache
 from experiments.run.dry_run import TYPICAL_SE, detectable_difference
@@ -47,7 +47,8 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
         a, b = (TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, term).se * term for term in terms)
         pairs.append((Distance(difference, a), Distance(0.0, b)))
     size, words = forecast(runs(n), tmp_path)
-    assert size == pytest.approx(estimate_pairs(pairs, paired=False).detectable, rel=1e-3)
+    found = estimate_pairs(pairs, paired=False)
+    assert size == pytest.approx(detectable(found.se, found.freedom), rel=1e-3)
     assert words.startswith(f"{n} network") and ("at best" in words) == (n >= 5)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
+from experiments.choose import choose, confirmed, explored, list_candidates, read_choices
 from experiments.cli import parse
-from experiments.run import choice
-from experiments.run.choices_file import read_choices
 from experiments.run.identity import canonical, identity, identity_of_json, plain_json
 from experiments.run.setting import Setting
 from experiments.run.study import Study
@@ -37,10 +36,11 @@ def describe_plan(command: str) -> str:
     if study.choices_path:
         chosen = read_choices(study.choices_path, study, study.network, "digits").chosen
     else:
-        explored = choice.explored(study)
-        settings += explored
-        chosen = choice.choose(study, [setting for setting in explored if not setting.impossible], {}).chosen
-    lines = sorted(map(describe, settings + choice.confirmed(study, chosen)))
+        tried = explored(study)
+        settings += tried
+        candidates = list_candidates(study, [setting for setting in tried if not setting.impossible])
+        chosen = choose(candidates, within=study.within)
+    lines = sorted(map(describe, settings + confirmed(study, chosen)))
     return f"{identity_of_json(lines)}, {len(lines)} settings"
 
 

@@ -21,12 +21,13 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import result_folder, stages
 from experiments.run.cache import Cache
-from experiments.run.experiment import StudyResult, run_study
 from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import check_folder
+from experiments.run.result_folder import StudyResult
 from experiments.run.setting import Schedule, Setting
 from experiments.run.study import Study
+from experiments.sweep import run_study
 from experiments.user.json_io import read_json
 
 
@@ -97,7 +98,7 @@ def tables_and_pictures(where: Path) -> dict[str, bytes]:
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
-NAMES = ("table", "contrasts", "floors", "training")
+NAMES = ("table", "contrasts", "answers", "floors", "training")
 
 
 def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any):
@@ -141,7 +142,7 @@ def test_a_result_folder_has_tables_pictures_and_a_report(where: Path):
     rows = table(where)
     contrasts = table(where, "contrasts")
     assert list(rows["status"]) == ["ok"] * 4 and set(rows["train_seed"]) == {1, 2}
-    assert set(contrasts["kind"]) == {"setting"}
+    assert set(contrasts["family"]) == {"exploration"}
     assert {path.name for path in (where / "out").glob("*.csv")} == {f"{name}.csv" for name in NAMES}
     pictures = {path.stem for path in (where / "out" / "images").iterdir()}
     assert pictures == {f"{name}{end}" for name in (*rows["samples_id"], "real") for end in ("", "-4")}
@@ -277,8 +278,8 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path):
 
 def test_a_part_keeps_the_family_of_the_study(tmp_path: Path):
     asked(tmp_path, replace(grouped(), etas=(0.0, 1.0, 0.5, 0.7)), only=("setting=eta 0,eta 1", "section=two"))
-    rows = table(tmp_path, "contrasts").query("kind == 'setting' and verdict.notna() and metric == 'mmd'")
-    assert list(rows["a"]) == ["eta 1"] and rows["n_compared"].item() == 3
+    rows = table(tmp_path, "contrasts").query("metric == 'mmd'")
+    assert list(rows["a"]) == ["eta 1"] and rows["compared"].item() == 3
 
 
 def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -10,9 +9,7 @@ from typing import Any, Literal
 import pytest
 from rich.console import Console
 
-from experiments.run.cache import Cache
-from experiments.run.comparisons import Contrast, Side
-from experiments.run.experiment import NOTHING_CHOSEN, _Command
+from experiments.run.pairs import Pair
 from experiments.run.printing import NetworkLines
 from experiments.run.result_folder import print_failures, print_page
 from reports.page import KeyFigure, Page, Source
@@ -78,19 +75,19 @@ def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path):
     ]
 
 
-def test_a_network_that_is_done_is_a_line_with_the_scores_of_both_sides(tmp_path: Path):
+def test_a_network_that_is_done_is_a_line_with_the_scores_of_both_sides():
     """Lines are some seconds apart, the last network has none, and no score is named where a side did not run."""
-    runs: Any = [SimpleNamespace(network=SimpleNamespace(seed=seed), impossible="") for seed in (0, 1)]
-    a, b, not_run = (Side(name, "s", None, 2, rows, {}) for name, rows in (
-        ("a", {0: {"fd": 2.0}}), ("b", {0: {"fd": 3.0}}), ("c", {}),
-    ))  # fmt: skip
+    runs: Any = [
+        SimpleNamespace(network=SimpleNamespace(seed=seed), impossible="", setting=SimpleNamespace(key=("s", 0, name)))
+        for seed in (0, 1) for name in ("a", "b", "c")
+    ]  # fmt: skip
+    scores: Any = {"a": {"fd": 2.0}, "b": {"fd": 3.0}, "c": None}
     text = io.StringIO()
-    command: Any = SimpleNamespace(study=SimpleNamespace(page="sweep"), cache=Cache(tmp_path))
-    for sides in ((a, b), (a, not_run)):
-        command.compare = lambda *_, sides=sides: [Contrast("setting", *sides)]
-        find = partial(_Command.first_contrast, command, NOTHING_CHOSEN)
-        lines = NetworkLines(Console(file=text, width=200), runs, lambda _, failed, find=find: find([], failed), 0.0)
-        for done in (runs[:1], runs[:1], runs):
+    for other in ("b", "c"):
+        pairs = [Pair("s", [("s", 0, "a")], [("s", 0, other)])]
+        console = Console(file=text, width=200)
+        lines = NetworkLines(console, runs, pairs, lambda run: scores[run.setting.key[2]], 0.0)
+        for done in (runs[:3], runs[:3], runs):
             lines(done, {})
     assert text.getvalue().splitlines() == [
         "1 of 2 networks done; FD 3.0 with b, 2.0 with a; no verdict before all 2",

@@ -77,7 +77,7 @@ def test_two_sets_from_python(folders: Path):
     shown = [getattr(scores.difference, name) for name in ("difference", "low", "high")]
     assert list(differences.iloc[0]) == ["b", "a", *shown, "better"]
     text = str(scores)
-    assert scores.difference.se == 1000 * scores.differences["b"]["mmd"].se
+    assert scores.difference.low == 1000 * scores.differences["b"]["mmd"].low
     assert f"{shown[0]:.3f}" in text and "images of the same name are compared in pairs" in text and "nan" not in text
 
 
@@ -159,7 +159,7 @@ def test_several_sets(command: Path, capsys: pytest.CaptureFixture[str]):
     assert summary["verdicts"]["a"] == "worse" and sorted(summary["best"]) == ["b", "c"]
     scores, contrasts = (pd.read_csv(command / "out" / f"{name}.csv") for name in ("scores", "contrasts"))
     assert len(scores) == 3 * len(METRICS) and len(contrasts) == 2 * len(METRICS) + 3
-    assert {*contrasts.loc[contrasts["metric"] == "mmd", "n_compared"]} == {2}
+    assert {*contrasts.loc[contrasts["metric"] == "mmd", "compared"]} == {2}
     assert (command / "out/report.html").is_file() and (command / "out/best_sets.csv").exists()
 
 
