@@ -16,8 +16,8 @@ from typing import Annotated
 import tyro
 
 from diffusion_core.validation import check_range, one_of
+from experiments.names import parse_sampler
 from experiments.run.identity import identity
-from experiments.user.parsing import parse_sampler
 
 HELP = """How fast is the sampling loop, beside other projects' loops? And is it slower than before?
 

@@ -16,12 +16,12 @@ from diffusion_core.samplers import Sampler
 from experiments.conformance.check import check
 from experiments.conformance.convergence import Verdict
 from experiments.conformance.wrappers import ours
+from experiments.names import parse_sampler
 from experiments.run.machine import Machine
 from experiments.run.networks import Network
 from experiments.run.plan import make_network
 from experiments.run.study import Study
 from experiments.user.memory import keep_freed
-from experiments.user.parsing import parse_sampler
 from reports.benchmarks import frame_of, group_of, text_of
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates

@@ -60,11 +60,11 @@ class DrawnOnce(Sampler):
 def of_sampler(who: str, package: str, sampler: Sampler) -> list[Loop]:
     """A sampler's loop, and the same with its fresh noise drawn once if it has any.
 
-    It takes the most steps, from sigma 30 to 0.03, that need no more evaluations than are given.
+    It takes the most steps, from sigma 30 to 0.03 or on its own levels, that need no more evaluations than are given.
     """
 
     def levels(n: int) -> Sigmas:
-        schedules = (geometric(n_steps) for n_steps in range(n, 0, -1))
+        schedules = (sampler.own_levels(n_steps) or geometric(n_steps) for n_steps in range(n, 0, -1))
         return next(sigmas for sigmas in schedules if sampler.planned_nfe(sigmas) <= n)
 
     def run_with(sampler: Sampler) -> Callable[[Model, tuple[int, ...], int, str], Tensor]:

@@ -47,7 +47,9 @@ def as_type(name: str, hint: Any, value: Any) -> Any:
 
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raises ValueError unless least <= value <= most and the value is finite."""
+    """Raises ValueError unless it is a number, least <= value <= most, and finite."""
+    if not isinstance(value, Real):
+        raise ValueError(f"{name}={value!r}: it must be a number")
     if not (least <= value <= most and math.isfinite(value)):
         rule = f"between {least:,} and {most:,}"
         if most == math.inf:

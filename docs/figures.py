@@ -35,9 +35,9 @@ LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
 ZOOM, MARGIN = 4, 84  # of their picture, in pixels
 PANEL, GAP, TITLE = 512, 24, 44  # of the picture of README, in pixels: a panel, between two, and its letters
 SHOWN = {  # settings in that picture, and their titles
-    "geometric(sigma_min=0.003), eta 0, 66": "No noise, 66 steps",
-    "geometric(sigma_min=0.003), eta 1, 66": "Added noise, 66 steps",
-    "linear(sigma_min=0.3, end=0), res-2m, 8": "Advised, 8, no noise",
+    "geometric(30, 0.003), euler, 66": "No noise, 66 steps",
+    "geometric(30, 0.003), euler(eta=1), 66": "Added noise, 66 steps",
+    "linear(30, 0.3, end=0), res-2m, 8": "Advised, 8, no noise",
 }
 MARKS = "o^sDvP"  # of samplers, at most
 NOISES = ("predicted", "fresh", "reused")  # of docs/examples/consistency.py
@@ -45,11 +45,11 @@ STUDY = ("carry-over-digits", "carry-over-natural")  # results of docs/examples/
 TRADE = ("precision", "recall")
 PAIR = ["a", "nfe_a", "b", "nfe_b"]  # the columns that name two settings
 ELSEWHERE = (  # settings whose explored scores are shown, with the number of evaluations that they are within
-    ("linear(sigma_min=0.3, end=0), res-2m", 8), ("linear(sigma_min=0.03, end=0), res-2m", 8),
-    ("linear(sigma_min=0.3, end=0), dpm++2m-sde", 16), ("linear(sigma_min=1, end=0), dpm++2m-sde", 16),
-    ("karras(sigma_min=0.03, end=0), dpm++2m", 16), ("karras(sigma_min=0.03, end=0), heun", 32),
-    ("karras(sigma_min=0.03, end=0), dpm++2m", 32), ("karras(sigma_min=0.03, end=0), dpm++2m-sde", 32),
-    ("geometric(sigma_min=0.003), eta 0", 66),
+    ("linear(30, 0.3, end=0), res-2m", 8), ("linear(30, 0.03, end=0), res-2m", 8),
+    ("linear(30, 0.3, end=0), dpm++2m-sde", 16), ("linear(30, 1, end=0), dpm++2m-sde", 16),
+    ("karras(30, 0.03, end=0), dpm++2m", 16), ("karras(30, 0.03, end=0), heun", 32),
+    ("karras(30, 0.03, end=0), dpm++2m", 32), ("karras(30, 0.03, end=0), dpm++2m-sde", 32),
+    ("geometric(30, 0.003), euler", 66),
 )  # fmt: skip
 ORDER = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # of data sets
 Rows = list[list[str]]
@@ -386,7 +386,7 @@ def elsewhere() -> Rows:
     Without a last step to 0, results in `digits` end at 0.03, not 0.003.
     """
     names, every = noise_results(), explored()
-    every["setting"] = every["setting"].replace("geometric(sigma_min=0.03), eta 0", "geometric(sigma_min=0.003), eta 0")
+    every["setting"] = every["setting"].replace("geometric(30, 0.03), euler", "geometric(30, 0.003), euler")
     rows = [["schedule, sampler, evaluations at most", *(link(name, describe(name)) for name in names), "at most"]]
     for setting, budget in ELSEWHERE:
         of_setting = every[(every["setting"] == setting) & (every["budget"] == budget)]

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from experiments.run.grid import Grid
     from experiments.run.options import Options
     from experiments.run.pairs import Pair, against_first
-    from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
     from experiments.run.study import ExploringStudy, Study
     from experiments.scoring.compare import compare, score
     from experiments.scoring.equivalence import assert_harmless, harmless
+    from experiments.settings import Schedule, Setting
     from experiments.sweep import run_study
 
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
@@ -32,9 +32,9 @@ _own, _ = lazy_exports("experiments", {  # imported when they are asked for, so 
     "run.grid": "Grid",
     "run.options": "Options",
     "run.pairs": "Pair against_first",
-    "run.setting": "AlphaBetaSchedule Schedule Setting",
     "run.study": "ExploringStudy Study",
     "scoring.compare": "compare score",
+    "settings": "Schedule Setting",
     "scoring.equivalence": "assert_harmless harmless",
     "sweep": "run_study",
 })  # fmt: skip
@@ -50,7 +50,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "AlphaBetaSchedule",
     "Euler",
     "ExploringStudy",
     "Grid",

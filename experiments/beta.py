@@ -15,12 +15,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from diffusion_core.samplers.dialects import eta_from_beta
 from diffusion_core.samplers.euler import Euler
+from diffusion_core.schedules.sigma import alpha_beta_ratio, alpha_beta_schedule
 from experiments.candidates import Candidates
 from experiments.distances.feature_spaces import default_features
 from experiments.run.options import option_help
 from experiments.run.pairs import Pair
-from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
 from experiments.run.study import (
     EXPLORE_GPU,
     EXPLORE_SMOKE,
@@ -32,6 +33,7 @@ from experiments.run.study import (
     keys_of,
     price_pair,
 )
+from experiments.settings import Schedule, Setting
 from experiments.user.json_io import read_json
 from reports.schema import CONFIRM, PRIMARY, RIVAL, WITH, WITHOUT
 
@@ -39,9 +41,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
+CURVES = ("same-alpha", "same-schedule", "pareto")  # their sections
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
-EXPLORE_ANEW = "none"  # as --choices: not what ships
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,9 @@ class Beta(Candidates):
 
     @property
     def choices_path(self) -> Path | None:
-        if self.only_primary or (self.choices and self.choices.name == EXPLORE_ANEW):
-            return None
-        return self.choices or self._shipped
+        if self.only_primary or self.choices:
+            return None if self.only_primary else super().choices_path
+        return self._shipped
 
     @property
     def explorers(self) -> Sequence[int]:
@@ -158,15 +160,19 @@ class Beta(Candidates):
             yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY)
         if self.only_primary:
             return
-        few: dict[str, Any] = {"n": min(CURVE_SAMPLES, self.n_samples), "networks": 1}
         for beta in sorted({0.0, *self.betas}):
-            rule = AlphaBetaSchedule(self.alpha, beta, sigma_min=schedule.sigma_min)
-            yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
+            *_, last = levels = alpha_beta_schedule(self.alpha, beta, schedule.sigma_max, schedule.sigma_min)
+            same_alpha = replace(schedule, n_steps=len(levels) - 1, sigma_min=float(f"{last:.6g}"))
+            eta = eta_from_beta(beta, alpha_beta_ratio(self.alpha, beta))
+            yield Setting(f"beta {beta:g}", same_alpha, Euler(float(f"{eta:.6g}")), CURVES[0])
         for eta in sorted({0.0, 1.0, *self.curve_etas}):
-            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", **few)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), CURVES[1])
         for budget, eta in itertools.product(self.budgets, (0.0, 1.0)):
             shorter = replace(schedule, n_steps=budget)
-            yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=budget, **few)
+            yield Setting(f"eta {eta:g}", shorter, Euler(eta), CURVES[2], budget=budget)
+
+    def sizes(self, section: str) -> tuple[int, int | None]:
+        return (min(CURVE_SAMPLES, self.n_samples), 1) if section in CURVES else super().sizes(section)
 
     def explore(self) -> Iterator[Setting]:
         yield from () if self.only_primary else super().explore()

@@ -6,29 +6,34 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
 from diffusion_core.registry import SAMPLERS
-from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.euler import Euler
+from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
+from experiments import names
 from experiments.distances.feature_spaces import default_features, sees_noise
+from experiments.names import SYNONYMS
 from experiments.run.options import Names, names_option, option_help
-from experiments.run.setting import Point, Setting, read_sampler
 from experiments.run.study import ExploringStudy, read_formulas
+from experiments.settings import Schedule, Setting, product, read_schedule
 from experiments.user.imports import is_pretrained
-from experiments.user.json_io import read_json
-from experiments.user.parsing import COMMA, SYNONYMS
 
 LAST_LEVELS = (0.03, 0.3, 1.0)  # data standard deviations, each followed by a step to 0
 LOWEST = 0.03  # last level without that step: at it nobody sees the noise that is left
 LOWEST_SEEN = 0.003  # where the features see it
 SCHEDULES_HELP = (
-    "Noise schedules that compete: {names}; your own class, 'my_file:Mine(2)'. Each with all last levels, unless the "
-    "text has its ends: 'karras(rho=5, sigma_min=0.05, end=0)'; end=0 is the step to 0."
+    "Noise schedules that compete: {names}; your own class, 'my_file:Mine(power=2)'; 'diffusers:NAME(...)'. Each with "
+    "all last levels, unless the text has its ends: 'karras(30, 0.05, rho=5, end=0)'; end=0 is the step to 0."
 )
-SAMPLERS_HELP = "Samplers that compete: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
+SAMPLERS_HELP = (
+    "Samplers that compete: {names}; 'heun(s_churn=10)'; your own class, 'my_file:Mine(eta=0.5)'; a scheduler of "
+    "diffusers on its own levels, 'diffusers:NAME(option=value)'."
+)
 ScheduleNames = Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)]
 SamplerNames = Annotated[Names, names_option(SAMPLERS_HELP, [*SAMPLERS, *SYNONYMS])]
 
@@ -62,22 +67,19 @@ class Candidates(ExploringStudy):
         typed = self.last_levels or ()
         if wrong := [level for level in typed if not 0 < level < self.sigma_max]:
             raise ValueError(f"last_levels={wrong[0]:g}: it must be above 0 and below sigma_max={self.sigma_max:g}")
-        if own := [text for text in self.schedules if typed and "sigma_min" in text]:
-            raise ValueError(f"last_levels: {own[0]!r} has sigma_min of its own; give one of them")
 
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
-        described: dict[str, Any] = {
-            name: SCHEDULES[name] for text in self.schedules if (name := split_call(text)[0]) in SCHEDULES
-        }
-        described |= {type(sampler).label: type(sampler) for sampler in map(read_sampler, self.sampler_names)}
+        named = [text.partition("(")[0] for text in self.schedules]
+        described: dict[str, Any] = {name: SCHEDULES[name] for name in named if name in SCHEDULES}
+        described |= {type(s).label: type(s) for s in (Euler(), *map(names.parse_sampler, self.samplers))}
         return {**super().provenance, "formulas": read_formulas(described)}
 
-    @property
-    def sampler_names(self) -> tuple[str, ...]:
-        """The samplers as names have them."""
-        return (*(f"eta {eta:g}" for eta in self.etas), *self.samplers)
+    @cached_property
+    def competing(self) -> Sequence[Sampler]:
+        """The samplers that compete."""
+        return [*map(Euler, self.etas), *(names.parse_sampler(text, self.data_std) for text in self.samplers)]
 
     @cached_property
     def adapter(self) -> Any:
@@ -109,64 +111,34 @@ class Candidates(ExploringStudy):
             raise ValueError(f"last_levels={unknown[0]:g}: the network knows levels from {low:g} to {high:g}")
         return self.last_levels
 
-    @cached_property
-    def points(self) -> Mapping[str, Point]:
-        """The list, by name. The first is the default: geometric without a step to 0, eta 0, whatever competes."""
-        schedules = [end for text in self.schedules for end in self.endings(text)]
-        pairs = [(*end, sampler) for end in schedules for sampler in self.sampler_names]
-        points = [self.point(*pair) for pair in dict.fromkeys([("geometric", self.lowest, False, "eta 0"), *pairs])]
-        return {point.name: point for point in points}
-
-    def endings(self, schedule: str) -> Iterator[tuple[str, float, bool]]:
-        """Where a schedule ends: its text, its last level, and whether a step to 0 follows."""
-        name, options = split_call(schedule)
-        if has_own_ends(schedule):
-            yield schedule, self.lowest, False
-            return
-        if "end=0" not in options:
-            yield schedule, self.lowest, False
-        for level in self.from_levels:
-            yield join_call(name, [option for option in options if option != "end=0"]), level, True
-
-    def point(self, schedule: str, sigma_min: float, to_zero: bool, sampler: str) -> Point:
-        """A point with its full name, which has the last level unless all settings share it."""
-        name, options = split_call(schedule)
-        if not has_own_ends(schedule) and {self.lowest} != {*self.from_levels}:
-            options = [*options, f"sigma_min={sigma_min:g}"]
-        text = f"{join_call(name, [*options, *(['end=0'] if to_zero else [])])}, {sampler}"
-        return Point(text, schedule, sampler, min(self.sigma_max, self.span[1]), sigma_min, to_zero)
-
-    @cached_property
-    def file_points(self) -> Mapping[str, Point]:
-        """The points that an earlier run chose, by name, if it chose for this run; otherwise none."""
-        content = read_json(self.choices_path) if self.choices_path else {}
-        return {point["name"]: Point(**point) for point in content.get("points", ())}
-
     def explore(self) -> Iterator[Setting]:
         for budget in self.budgets:
-            for point in self.points.values():
-                yield self.make(point, budget)
+            yield from self.listed(budget)
 
-    def make(self, point: Point, budget: int) -> Setting:
-        return point.at(budget, self.data_std)
+    def listed(self, budget: int) -> list[Setting]:
+        """The list. The first is the default: geometric without a step to 0, euler without noise, whatever competes."""
+        default = Setting("", Schedule("geometric", budget, *self.ends), Euler())
+        return [*dict.fromkeys(one.at(budget) for one in (default, *product(self.endings(budget), self.competing)))]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of schedules whose text has none, without a step to 0."""
+        return min(self.sigma_max, self.span[1]), self.lowest
+
+    def endings(self, budget: int) -> Iterator[tuple[Schedule, bool]]:
+        """The schedules with each of their ends, and whether a step to 0 follows."""
+        for text in self.schedules:
+            schedule, said = read_schedule(text, budget, self.data_std, self.ends)
+            if schedule.sets_ends or "sigma_min" in said:
+                if self.last_levels and not schedule.sets_ends:
+                    raise ValueError(f"last_levels: {text!r} has sigma_min of its own; give one of them")
+                yield schedule, "end" in said
+                continue
+            if "end" not in said:
+                yield schedule, False
+            for level in self.from_levels:
+                yield replace(schedule, sigma_min=level), True
 
     def find(self, place: tuple[str, int | None]) -> Setting | None:
-        name, budget = place
-        point = (self.file_points or self.points).get(name)
-        return self.make(point, budget) if point and budget is not None else None
-
-
-def split_call(text: str) -> tuple[str, list[str]]:
-    """The name of a call and its options, as texts: karras and [rho=5, end=0]."""
-    name, _, inside = text.strip().removesuffix(")").partition("(")
-    return name.strip(), ["".join(option.split()) for option in COMMA.split(inside) if option.strip()]
-
-
-def has_own_ends(schedule: str) -> bool:
-    """Whether its rule sets its last level, or its text does."""
-    name, options = split_call(schedule)
-    return name in OWN_ENDS or any(option.startswith("sigma_min") for option in options)
-
-
-def join_call(name: str, options: Sequence[str]) -> str:
-    return f"{name}({', '.join(options)})" if options else name
+        label, budget = place
+        return Setting.parse(f"{label}, {budget}", self.data_std)

@@ -6,7 +6,7 @@ chosen is written, as choices.csv and choices.json, before a confirmer samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +14,13 @@ import pandas as pd
 
 from diffusion_core.data.load import resolve
 from experiments.run.machine import code_version
-from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, check_seeds
+from experiments.settings import Setting
 from experiments.user.json_io import read_json, write_json
 from reports.schema import CONFIRM, DEFAULT, EXPLORE, PRIMARY_METRIC, VISIBLE, Row
 
 RULE = f"the lowest mean MMD over explorers among the settings whose visible noise is at most {VISIBLE}"
 FILE = "choices.json"
-OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; explorers have 0
 MEASURED = ("nfe", PRIMARY_METRIC, "visible_noise", "networks", "n", "images_seen")
 CANDIDATE = ("budget", "kind", "setting", "settings", "is_training", *MEASURED)
 CHOSEN = ("within", "kind", "setting", "budget", "settings", PRIMARY_METRIC, "reason")
@@ -171,20 +170,18 @@ def _plain(row: Row) -> Row:
 
 def explored(study: ExploringStudy) -> list[Setting]:
     """The settings of `explore()` as explorers try them."""
-    return [replace(setting, section=study.explored_in, n=study.explore_samples) for setting in study.explore()]
+    return [replace(setting, section=study.explored_in) for setting in study.explore()]
 
 
 def confirmed(study: ExploringStudy, chosen: pd.DataFrame) -> list[Setting]:
     """The settings of confirmers, each once. ValueError if `study` has no such setting."""
-    n = study.confirm_samples or study.n_samples
     keys = dict.fromkeys(key for pair in study.confirm_pairs(chosen) for side in pair.sides[::-1] for key in side)
     settings = list[Setting]()
     for _, budget, label in keys:
         setting = study.find((label, budget or None))
         if setting is None:
             raise ValueError(f"choices: {label!r} was chosen, but it is not among the settings of this study")
-        draw = setting.draw + (0 if study.trains else OTHER_NOISE)
-        settings.append(replace(setting, section=CONFIRM, n=n, draw=draw))
+        settings.append(replace(setting, section=CONFIRM))
     return settings
 
 
@@ -217,8 +214,6 @@ def write_choices(folder: Path, study: ExploringStudy, table: pd.DataFrame, made
     content["rows"] = [
         {name: row.get(name) for name in kept} for row in made.rows if row["chosen"] or row.get("rank") == 1
     ]
-    if points := getattr(study, "points", None):
-        content["points"] = [asdict(points[name]) for names in made.chosen["settings"] for name in names]
     write_json(path, content)
     return note
 
@@ -296,8 +291,6 @@ def _check_origin(name: str, content: Row, study: ExploringStudy, network: str, 
     for what, value in own.items():
         if content[what] != value:
             raise ValueError(f"{name}: its {what} is {content[what]}, but this run has {value}")
-    if hasattr(study, "points") and "points" not in content:
-        raise ValueError(f"{name}: it is of an earlier version, whose names lack the last level; explore anew")
     if not study.trains:
         return
     if not content["seeds"]:

@@ -7,15 +7,17 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from experiments import names
 from experiments.conformance import Verdict, check, sampler_specs
 from experiments.console import Terminal, progress_bar
+from experiments.user.diffusers_schedulers import load_scheduler
 from experiments.user.imports import user_code_errors
 
 if TYPE_CHECKING:
@@ -49,7 +51,12 @@ class Entry:
         """Its verdict. What it raises becomes a ValueError of one line that begins with the name."""
         try:
             with user_code_errors(self.name):
-                return check()
+                verdict = check()
+            is_scheduler = self.name.startswith(names.DIFFUSERS)
+            if verdict.outcome == "wrong limit" and is_scheduler and (limits := load_scheduler(self.name).limits):
+                cause = f"{limits[0]} limits the denoised image; give {limits[0]}=False"
+                return replace(verdict, sentence=f"{verdict.sentence.rstrip('.')}; the likely cause: {cause}.")
+            return verdict
         except ValueError as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.name}: ")
             if isinstance(error.__cause__, TypeError) and re.search(MIXED_UP, text):

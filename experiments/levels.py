@@ -95,15 +95,19 @@ def is_schedule(name: str) -> bool:
 
 def spell(text: str) -> str:
     """The name of a noise schedule as `levels` spells it; a name that only `levels` prints stays as it is."""
-    from experiments.user import parsing
+
+    from diffusion_core import spelling
+    from diffusion_core.schedules import SCHEDULES
+    from experiments import names
+    from experiments.settings import ENDS
 
     try:
-        name, options = parsing.parse_schedule(text, data_std=1.0)
+        name, options = names.parse_call("schedule", text, SCHEDULES, ("n_steps", *ENDS), ENDS)
     except ValueError:
         return text
     if options.get("data_std") == 1:
         del options["data_std"]
-    return parsing.format_call(name, options.items())
+    return spelling.spell(name, options)
 
 
 def run_schedule(name: str, options: LevelsOptions) -> "list[Levels]":
@@ -141,7 +145,7 @@ def measure_shares(train_noise: str, sigmas: Sequence[float]) -> list[float]:
     """The shares of training noise above falling levels, from each down to the next, and below the last one."""
     import torch
 
-    from experiments.user.parsing import parse_noise
+    from experiments.names import parse_noise
 
     grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
     below = torch.cumulative_trapezoid(parse_noise(train_noise, data_std=1.0).log_density(grid).exp(), grid)

@@ -18,8 +18,8 @@ import tyro
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, TRUNKS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
+from experiments.names import parse_noise
 from experiments.run.options import Names, names_option
-from experiments.run.setting import Schedule, Setting
 from experiments.run.study import (
     EXPLORE_GPU,
     EXPLORE_SMOKE,
@@ -30,7 +30,7 @@ from experiments.run.study import (
     Presets,
     read_formulas,
 )
-from experiments.user.parsing import parse_noise
+from experiments.settings import Schedule, Setting
 from reports.schema import CONFIRM
 
 if TYPE_CHECKING:

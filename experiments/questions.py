@@ -4,8 +4,8 @@
     python -m experiments sweep FILE.py --help
     python -m experiments sweep --vary eta=0,0.5,1 schedule=karras,vp train-noise=log-normal,edm2
     python -m experiments sweep --vary --help
-    python -m experiments run --schedule "karras(rho=7)" --n-steps 18 --sampler heun
-    python -m experiments run --train-noise "log-normal(0, 1)" --weighting unit-eps --sampler "euler(eta=1)"
+    python -m experiments run "karras(30, 0.03, end=0), heun, 36"
+    python -m experiments run "geometric(30, 0.03), euler(eta=1), 32; train_noise=log-normal(0, 1), weighting=unit-eps"
 
 FILE.py has a class like those of the experiments that ship, such as beta.py:
 
@@ -33,26 +33,27 @@ from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
-from diffusion_core.schedules import OWN_ENDS, SCHEDULES
-from diffusion_core.validation import one_of
-from diffusion_core.weightings import WEIGHTINGS
-from experiments.entrypoint import program_name
-from experiments.run.grid import Grid, read_value
-from experiments.run.options import Options, name_option, option_help
-from experiments.run.setting import Setting, read_schedule
-from experiments.run.study import ExploringStudy, Study
-from experiments.user.imports import OWN, import_own, is_pretrained, user_code_errors
-from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
+import tyro
 
-TRAIN_NOISE_HELP = (
-    "Noise distribution of training: {names}; 'log-uniform(0.03, 100)'; your own class, 'my_file:Mine(2)'."
+from diffusion_core.schedules import SCHEDULES
+from diffusion_core.validation import one_of
+from experiments import names
+from experiments.entrypoint import program_name
+from experiments.run.grid import Grid
+from experiments.run.options import Options, option_help
+from experiments.run.study import ExploringStudy, Study
+from experiments.settings import (
+    ENDS,
+    FACTORS,
+    USUAL_ENDS,
+    OwnLevels,
+    Setting,
+    brings_levels,
+    read_schedule,
+    read_training,
+    read_value,
 )
-OUTPUTS = "Meaning of the network's output: {names}."
-RECIPES = "that of --recipe"
-SCHEDULES_HELP = "Noise schedule: {names}; your own class, 'my_file:Mine(2)'. With parameters: 'karras(rho=7)'."
-KINDS = "Sampler: {names}; your own class, 'my_file:Mine(eta=0.5)'. With parameters: 'heun(s_churn=10)'."
-TRAINING = ("train_noise", "weighting", "parameterisation", "stable_above", "stratified")
+from experiments.user.imports import OWN, import_own, is_pretrained, user_code_errors
 
 
 @dataclass(frozen=True)
@@ -64,52 +65,27 @@ class OneSetting(Study):
     page = "run"
     minutes = "about 4 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
-        '--schedule karras --n-steps 18 --sampler "heun(s_churn=10)"': "one setting, scored against real images",
+        '"karras(30, 0.03, end=0), heun(s_churn=10), 36"': "one setting, scored against real images",
+        '"geometric(30, 0.03), euler(eta=1), 32; train_noise=edm2, lr=0.001"': "and how its network is trained",
         "--network diffusers:FOLDER --data mnist": "a network of the library diffusers",
     }
-    of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
 
-    train_noise: Annotated[str | None, name_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS, RECIPES)] = None
-    weighting: Annotated[str, name_option("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
-    parameterisation: Annotated[str | None, name_option(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
-    stable_above: Annotated[float | None, option_help("SIGMA", RECIPES)] = None
-    """Noise level above which the target is the mean of the noises that could have made the image. inf: nowhere."""
-    stratified: Annotated[bool | None, option_help("{True,False}", RECIPES)] = None
-    """Spread the noise levels of a batch evenly over the noise distribution."""
-    schedule: Annotated[str, name_option(SCHEDULES_HELP, SCHEDULES)] = "geometric"
-    n_steps: int = 32
-    """Steps of the schedule."""
-    sigma_max: float = 30.0
-    """First level, in standard deviations of the data."""
-    sigma_min: float = 0.03
-    """Last level."""
-    sampler: Annotated[str, name_option(KINDS, [*SAMPLERS, *SYNONYMS])] = "euler(eta=1)"
-    final_denoise: bool = False
-    """End with x - sigma*eps at the last level: one more evaluation."""
+    setting: Annotated[str, tyro.conf.Positional, option_help("SETTING")] = "geometric(30, 0.03), euler(eta=1), 32"
+    """SCHEDULE(FIRST LEVEL, LAST LEVEL), SAMPLER, EVALUATIONS, as reports print it. end=0 in the schedule is a last
+    step to 0. After a semicolon: what is special in training, FACTOR=VALUE. Names: see schedules, noise_levels and
+    sweep --vary --help."""
 
     def settings(self) -> Iterator[Setting]:
-        training: dict[str, Any] = {name: value for name in TRAINING if (value := getattr(self, name)) is not None}
-        if "train_noise" in training:
-            training["noise"] = parse_noise(training.pop("train_noise"), self.data_std)
-        schedule, final = read_schedule(self.schedule, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
-        solver = parse_sampler(self.sampler)
-        yield Setting(
-            f"{self.schedule}, {solver.name}", schedule, solver, self.schedule, training if self.trains else {},
-            final_denoise=final or self.final_denoise,
-        )  # fmt: skip
+        setting = Setting.parse(self.setting, self.data_std)
+        if setting.training and not self.trains:
+            raise ValueError(
+                f"setting={self.setting!r}: what stands after ';' is only for training; remove it, or --network"
+            )
+        yield replace(setting, section=setting.schedule.name)
 
 
-TRAINING_FACTORS = {  # factor -> field of the training, and its type
-    "train_noise": ("noise", str),
-    "weighting": ("weighting", str),
-    "output": ("parameterisation", str),
-    "lr": ("lr", float),
-    "batch": ("batch_size", int),
-    "ema_decay": ("ema_decay", float),
-    "warmup_images": ("warmup_images", int),
-    "train_images": ("images_seen", int),
-}
-OF_SAMPLING = ("eta", "sampler", "schedule", "evaluations", "shift", "sigma_min", "sigma_max", "final_denoise")
+OF_SCHEDULES = ("schedule", "shift", "sigma_min", "sigma_max", "final_denoise")
+OF_SAMPLING = ("eta", "sampler", "evaluations", *OF_SCHEDULES)
 
 
 @dataclass(frozen=True)
@@ -125,7 +101,7 @@ class Vary(Grid):
         "--vary lr=1e-3,3e-3 batch=64,128 --network build:my_model:unet": "of the training of your architecture",
         "--vary train-shift=1,3 shift=1,3,5": "must the shift of sampling follow that of training?",
     }
-    known: ClassVar[Sequence[str]] = (*OF_SAMPLING, *TRAINING_FACTORS, "train_shift", "recipe", "network")
+    known: ClassVar[Sequence[str]] = (*OF_SAMPLING, *FACTORS, "train_shift", "recipe", "network")
 
     def check(self) -> None:
         super().check()
@@ -134,23 +110,28 @@ class Vary(Grid):
 
     def setting(self, **values: str) -> Setting:
         impossible = list[str]()
-        solver = parse_sampler(values.get("sampler", "euler(eta=1)"))
+        solver = names.parse_sampler(values.get("sampler", "euler(eta=1)"), self.data_std)
         if "eta" in values and hasattr(solver, "eta"):
             solver = replace(solver, eta=read_value("eta", values["eta"]))  # type: ignore[call-arg]
         elif "eta" in values:
             impossible.append(f"{solver.name.partition('(')[0]} has no eta")
+        if brings_levels(solver) and (typed := [name for name in OF_SCHEDULES if name in values]):
+            impossible.append(f"{solver.name.partition('(')[0]} has its own levels, so no {typed[0]}")
         text = values.get("schedule", "flow(end=0)" if "shift" in values else "geometric")
         name = text.partition("(")[0].strip()
         if "shift" in values and "shift" in signature(SCHEDULES[one_of("schedule", name, SCHEDULES)]).parameters:
             text = _add_parameter(text, "shift", values["shift"])
         elif "shift" in values:
             impossible.append(f"{name} has no shift")
-        ends = {name: read_value(name, values[name]) for name in ("sigma_max", "sigma_min") if name in values}
-        if ends and name in OWN_ENDS:
-            impossible.append(f"{name} sets its own ends")
+        ends = {name: read_value(name, values[name]) for name in ENDS if name in values}
         budget = read_value("evaluations", values.get("evaluations", "32"), int)
-        schedule, final = read_schedule(text, budget, self.data_std, **ends)
-        final = final or read_value("final_denoise", values.get("final_denoise", "false"), bool)
+        usual = tuple(ends.get(name, end) for name, end in zip(ENDS, USUAL_ENDS, strict=True))
+        schedule, said = read_schedule(text, budget, self.data_std, usual)
+        if ends and schedule.sets_ends:
+            impossible.append(f"{name} sets its own ends")
+        final = "end" in said or read_value("final_denoise", values.get("final_denoise", "false"), bool)
+        if brings_levels(solver):
+            schedule, final = OwnLevels(n_steps=budget, sampler=solver), False
         ready = values.get("network", "") if is_pretrained(self.network) else ""
         return Setting(
             "", schedule.fit(budget - final, solver), solver, training=self.training(values), final_denoise=final,
@@ -167,14 +148,11 @@ class Vary(Grid):
             training |= RECIPES[one_of("recipe", values["recipe"], RECIPES)]
         if "network" in values and not is_pretrained(self.network):
             training["network"] = values["network"]
-        for factor in values.keys() & TRAINING_FACTORS:
-            name, value_class = TRAINING_FACTORS[factor]
-            training[name] = read_value(factor, values[factor], value_class)
+        factors = {name: text for name, text in values.items() if name in FACTORS}
         if "train_shift" in values:
-            training["noise"] = _add_parameter(values.get("train_noise", "sd3"), "shift", values["train_shift"])
-        if isinstance(training.get("noise"), str):
-            training["noise"] = parse_noise(training["noise"], self.data_std)
-        return training
+            noise = factors.get("train_noise", "sd3")
+            factors["train_noise"] = _add_parameter(noise, "shift", values["train_shift"])
+        return training | read_training(factors, self.data_std)
 
 
 def _add_parameter(text: str, name: str, value: str) -> str:

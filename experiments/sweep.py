@@ -15,9 +15,9 @@ from experiments.run.pairs import Pair
 from experiments.run.plan import Planner, collect_settings, list_pairs
 from experiments.run.result_folder import StudyResult
 from experiments.run.runs import Run
-from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Study
 from experiments.run.work import Work
+from experiments.settings import Setting
 from experiments.user.imports import errors_in
 from reports.schema import CONFIRM, EXPLORE
 

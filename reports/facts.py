@@ -36,7 +36,7 @@ def list_facts(result: LoadedResult, row: pd.Series, sides: Sequence[pd.Series])
     facts = {
         "Data": f"{run['data']}{f'. Real {unit}s: {real}' if real else ''}",
         "Networks": f"{name_networks(result, row)} ({run['network']}{seen}). Others, and other data: not tested here",
-        "Last level": _last_level(result),
+        "Last level": f"sigma {_pair(short(side['sigma_min']) for side in sides)}",
         "Score": f"{result.metric_name()}: distance from {number(size, 0)} {unit}s of each network to "
         f"{number(run['n_reference'], 0)} real ones, in {result.features} features; 0 is a match. "
         f"{result.metric_name('fd')}: the distance of FID",
@@ -51,24 +51,18 @@ def list_facts(result: LoadedResult, row: pd.Series, sides: Sequence[pd.Series])
     return [(term, fact) for term, fact in facts.items() if fact]
 
 
-def _last_level(result: LoadedResult) -> str:
-    """The last level of all settings whose name has none."""
-    named = result.runs["setting"].str.contains("sigma_min")
-    last = {*map(short, result.runs.loc[~named, "sigma_min"].dropna())}
-    return f"sigma {join(last)}{', if no name has another' if named.any() else ''}" if len(last) == 1 else ""
-
-
-def describe_names(result: LoadedResult, sides: Iterable[pd.Series]) -> list[str]:
+def describe_names(result: LoadedResult, sides: Sequence[pd.Series]) -> list[str]:
     """Explains the names of these settings, and of all that were confirmed: the first sentence of each formula."""
     confirmed = result.judged[result.judged["family"] == CONFIRM]
-    labels = dict.fromkeys([*(side["setting"] for side in sides), *confirmed[["a", "b"]].to_numpy().flat])
-    names = [*(side["schedule"] for side in sides), *labels, *(label.rpartition(", ")[2] for label in labels)]
+    shown = {*(side["setting"] for side in sides), *confirmed[["a", "b"]].to_numpy().flat}
+    rows = result.runs[result.runs["setting"].isin(shown)]
+    names = [*(side["schedule"] for side in sides), *rows["schedule"].unique(), *rows["sampler"].unique()]
     formulas = result.info.get("formulas", {})
     first = {name: text.replace("`", "").partition(". ")[0].removesuffix(".") for name, text in formulas.items()}
     texts = [
         f"{name}: {first[name]}." for name in dict.fromkeys(name.partition("(")[0] for name in names) if name in first
     ]
-    if any("end=0" in label for label in labels):
+    if any("end=0" in name for name in shown):
         texts.append("end=0: then a last step to 0.")
     return [*texts, *([f"{ETA}."] if result.runs["eta"].notna().any() else [])]
 

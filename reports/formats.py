@@ -1,6 +1,7 @@
 """Numbers as text: rounding, scale, minus signs, intervals. No other module of reports formats a number."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -54,9 +55,11 @@ def short(value: float) -> str:
 
 
 def metric_name(metric: str, features: str) -> str:
-    """ "FD", "KD ×1000" or "MMD ×1000"; FID and KID only in Inception's features."""
+    """ "FD", "KD ×1000" or "MMD ×1000"; FID and KID only in Inception's features, FD-DINOv2 and KD-DINOv2 in those."""
     name = NAMES[metric]
-    return name.replace("FD", "FID").replace("KD", "KID") if features == "inception-v3-compat" else name
+    if features == "inception-v3-compat":
+        return name.replace("FD", "FID").replace("KD", "KID")
+    return re.sub("(FD|KD)", r"\1-DINOv2", name) if features.startswith("dinov2") else name
 
 
 def scale_metric(metric: str, value: float, digits: int = 1) -> str:

@@ -24,7 +24,7 @@ for s, t in zip(sigmas, sigmas[1:]):
 SAMPLERS = {
     "res-2m": {"more": "(t / s - 1 + (s / t).log())", "keep": "t / s", "noise": ""},
     "dpm++2m": {"more": "(1 - t / s) * (s / t).log() / 2", "keep": "t / s", "noise": ""},
-    "dpm++2m-sde(eta=1)": {
+    "dpm++2m-sde": {
         "more": "(1 - (t / s) ** 2) * (s / t).log() / 2", "keep": "(t / s) ** 2",
         "noise": " + t * (1 - (t / s) ** 2).sqrt() * torch.randn_like(x)",
     },
@@ -52,7 +52,7 @@ def write_sampling(row: pd.Series) -> str:
         first=f"{row['sigma_max']:g}", last=f"{row['sigma_min']:g}", n_levels=f"{row['n_steps'] + 1:.0f}"
     )
     text = f"sigmas = torch.cat([{text}, torch.zeros(1)])" if row["final_denoise"] else f"sigmas = {text}"
-    if row["sampler"] == f"euler(eta={row['eta']:g})":
+    if row["sampler"] in ("euler", f"euler(eta={row['eta']:g})"):
         return f"{text}\n{EULER.format(eta=row['eta'])}"
     return f"{text}\n{SECOND_ORDER.format(**SAMPLERS[row['sampler']])}" if row["sampler"] in SAMPLERS else ""
 

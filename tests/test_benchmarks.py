@@ -71,8 +71,8 @@ def test_a_users_sampler_and_network_are_timed_from_a_folder_of_theirs(tmp_path:
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and (tmp_path / "runs" / "speed" / "it" / "1.json").is_file(), done.stderr
     assert "sampling with the network python:timed:flow, 12 evaluations in batches of 64. Divide only" in done.stdout
-    assert "  ours, eta 0 " in done.stdout and "  Mine, noise drawn once " in done.stdout
-    assert "verdict: Mine: wrong limit: " in done.stdout
+    assert "  ours, eta 0 " in done.stdout and "  timed:Mine, noise drawn once " in done.stdout
+    assert "verdict: timed:Mine: wrong limit: " in done.stdout
 
 
 def test_rounds_alternate_and_a_job_that_fails_leaves_the_others():

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
 QUESTIONS = ("cli", "beta", "schedules", "noise_levels", "questions")
 # each may import those before it; then questions
-LAYERS = (("entrypoint", "console"), ("distances",), ("user",), ("run",))
+LAYERS = (("entrypoint", "console"), ("distances",), ("user",), ("names",), ("run", "settings"))
 
 
 def modules() -> dict[str, Path]:
@@ -90,10 +90,11 @@ def test_the_example_of_readme_imports_the_nine_files_that_are_the_method():
     assert len(named) == 9 and {f"diffusion_core.{name}" for name in named} <= {*imported}
 
 
-def test_conformance_needs_the_core_and_two_modules_of_users():
+def test_conformance_needs_the_core_the_names_and_two_modules_of_users():
     parts = {name: uses for name, uses in imports().items() if f"{name}.".startswith("experiments.conformance.")}
     outside = {use for uses in parts.values() for use in uses if not use.startswith(("diffusion_core.", *parts))}
-    assert outside == {"experiments.user.imports", "experiments.user.parsing"}
+    users = {"experiments.user.imports", "experiments.user.diffusers_schedulers"}
+    assert outside == {"experiments.names", *users}
 
 
 @pytest.mark.slow

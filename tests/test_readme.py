@@ -240,12 +240,12 @@ def write_parts(folder: Path, right: str = "", wrong: str = ""):
     assert warm.run("-c", "import runpy; runpy.run_path('my_images.py')", cwd=folder).returncode == 0
 
 
-PARTS = {  # part -> what is changed in its file, so that the error of its row is printed, and the option that names it
-    "schedule": ("-1, -1", "0, -1", "--schedule"),
-    "noise distribution": ("return x -", "return 1 + x -", "--train-noise"),
-    "sampler": ("yield x", "yield x + x.clone().normal_()", "--sampler"),
-    "architecture": (" + self.level(c[:, None])[..., None, None]", "", "--network"),
-    "images": (":32]", ":30]", "--data"),
+PARTS = {  # part -> what is changed in its file, so that the error of its row is printed, and what names it for `run`
+    "schedule": ("-1, -1", "0, -1", "{}, euler, 32"),
+    "noise distribution": ("return x -", "return 1 + x -", "geometric, euler, 32; train_noise={}"),
+    "sampler": ("yield x", "yield x + x.clone().normal_()", "geometric, {}, 32"),
+    "architecture": (" + self.level(c[:, None])[..., None, None]", "", "--network={}"),
+    "images": (":32]", ":30]", "--data={}"),
 }
 
 
@@ -259,7 +259,7 @@ def test_a_part_of_ones_own_is_typed_as_the_table_says_and_a_wrong_one_is_refuse
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         parse(name, words, "experiments")
-    typed = ["run", "--preset", "smoke", "--precision", "fp32", "--threads", "1", option, words[-1]]
+    typed = ["run", "--preset", "smoke", "--precision", "fp32", "--threads", "1", option.format(words[-1])]
     done = warm.run("-m", "experiments", *typed, cwd=tmp_path)
     assert done.returncode == 2 and error in done.stderr, done.stderr
 

@@ -27,19 +27,19 @@ ROOMS = {  # the paths that begin so; all others are the mission's
         "experiments/run/autotune", "experiments/run/cache", "experiments/run/identity",
         "experiments/run/machine", "experiments/run/options", "experiments/run/ray_runner", "experiments/run/runner",
         "experiments/run/spot_check", "experiments/store", "experiments/user/imports", "experiments/user/json_io",
-        "experiments/user/parsing", "reports/__main__", "reports/cli",
+        "experiments/names", "reports/__main__", "reports/cli",
     ),
     "own models": (
         "diffusion_core/adapters", "experiments/check", "experiments/user",
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 100_200,
-    "judges of other people's code": 24_600,
+    MISSION: 99_700,
+    "judges of other people's code": 23_720,
     "image sets": 21_130,
-    "infrastructure": 16_310,
-    "own models": 18_210,
-    "tokens of tests": 155_900,
+    "infrastructure": 16_330,
+    "own models": 21_510,
+    "tokens of tests": 160_100,
     "files outside tests": 168,
     "words of docs": 25_100,
 }

@@ -35,8 +35,8 @@ def test_the_wheel_runs_in_an_empty_folder(tmp_path: Path):
     run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel)
     assert run(python, "-c", "import experiments; print(experiments.__file__)").startswith(str(venv))
     assert {path.parent.name for path in packages.glob("*/py.typed")} >= {"diffusion_core", "experiments", "reports"}
-    few = "--recipe plain --train-images 64 --n-samples 40 --n-steps 2".split()
-    output = run(venv / "bin" / "sigmabench", "run", "--preset", "smoke", *few)
+    few = "--recipe plain --train-images 64 --n-samples 40".split()
+    output = run(venv / "bin" / "sigmabench", "run", "karras, euler, 2", "--preset", "smoke", *few)
     report = empty / "runs" / "run-smoke" / "report.html"
     assert str(report.relative_to(empty)) in output and report.stat().st_size > 10_000
     assert not any(home.rglob("*.py"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.schedules.sigma import check_ends
+from diffusion_core.spelling import spell_class, spell_value
 from diffusion_core.validation import check_positive
 
 
@@ -21,11 +22,12 @@ class NoiseDistribution:
 
     @property
     def name(self) -> str:
-        """The class's name and the parameters, as tables and reports print them, such as "log-normal(-0.507, 1.2)"."""
+        """The class's name and the parameters, as tables print them and users type them: "log-normal(-0.507, 1.2)"."""
         label = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        shown = (f"data_std={value:g}" if name == "data_std" else f"{value:g}" for name, value in values)
-        return f"{label}({', '.join(shown)})"
+        if not type(self).__module__.startswith("diffusion_core."):
+            label = spell_class(type(self))
+        values = ((field.name, spell_value(getattr(self, field.name))) for field in fields(self))
+        return f"{label}({', '.join(f'data_std={text}' if name == 'data_std' else text for name, text in values)})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         """n noise levels, float32 (n,), on the generator's device.

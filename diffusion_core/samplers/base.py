@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diffusion_core.schedules.sigma import MAX_STEPS, Sigmas
+from diffusion_core.spelling import changed_parameters, spell, spell_class
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,20 +29,22 @@ class Sampler:
         levels a sampler stops. A scheduler of diffusers is both.
     """
 
-    label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
+    label: ClassVar[str]  # its name on the command line and in tables; by default the class's name, my_file:Mine
     follows_schedule: ClassVar[bool] = True  # whether it makes one step per interval of the schedule
     order: ClassVar[int | None] = None  # declared order of convergence of mean and standard deviation
 
     def __init_subclass__(cls) -> None:
         if "label" not in cls.__dict__:
-            cls.label = cls.__name__
+            cls.label = spell_class(cls)
 
     @property
     def name(self) -> str:
-        """The label with its parameters, as tables and reports print it, such as "euler(eta=1)"."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        shown = ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in values)
-        return f"{self.label}({shown})" if shown else self.label
+        """The label with the parameters that differ from their defaults, such as "euler(eta=1)": it can be typed."""
+        return spell(self.label, changed_parameters(self))
+
+    def own_levels(self, n_steps: int) -> Sigmas | None:
+        """The levels of a sampler that brings its own schedule, such as a scheduler of diffusers; otherwise None."""
+        return None
 
     def planned_nfe(self, sigmas: Sigmas) -> int:
         """Network evaluations per image along a schedule, by default counted. ValueError for one that does not suit."""

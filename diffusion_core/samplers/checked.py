@@ -39,6 +39,8 @@ def checked_steps(
     expected = x.shape, x.dtype, x.device
     steps = sampler.run(eps, x, sigmas, noise)
     who = f"sampler {sampler.name}"
+    if isinstance(steps, Tensor):
+        raise ValueError(f"{who}: run must yield x after each step, not return it")
     version = _changes(x)
     yields_before_step = False
     for state in steps:

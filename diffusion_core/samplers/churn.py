@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,13 +54,6 @@ class Churn(Sampler):
 
     def row(self, sigmas: Sigmas) -> dict[str, Any]:
         return {"s_churn": self.s_churn}
-
-    @property
-    def name(self) -> str:
-        """The label with s_churn, and with every other parameter that is not at its default."""
-        values = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
-        shown = [f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default]
-        return f"{self.label}({', '.join(shown)})"
 
 
 @dataclass(frozen=True)

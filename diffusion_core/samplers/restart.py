@@ -58,13 +58,10 @@ class Restart(Sampler):
     order: ClassVar[int | None] = 2
 
     def __post_init__(self) -> None:
+        made = tuple(one if isinstance(one, Interval) else Interval(*one) for one in self.intervals)  # as typed
+        object.__setattr__(self, "intervals", made)
         for interval in self.intervals:
             karras(1, interval.sigma_max, interval.sigma_min, rho=self.rho)
-
-    @property
-    def name(self) -> str:
-        shown = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
-        return f"{self.label}({', '.join(shown)}, rho={self.rho:g})"
 
     def planned_nfe(self, sigmas: Sigmas) -> int:
         self.inner_schedules(sigmas)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, checked_steps, denoise, locate_nan, warn_of_training_mode
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
-from diffusion_core.schedules.sigma import Sigmas, alpha_beta_schedule
+from diffusion_core.schedules.sigma import alpha_beta_schedule
 from diffusion_core.validation import check_range
 
 CUDA_BATCH = 128 * BLOCK
@@ -63,7 +63,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
 
 @torch.no_grad()
 def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of sampling, by keyword
-    model: Model, sigmas: Sigmas, sampler: Sampler, *, shape: tuple[int, ...], n_samples: int = 64,
+    model: Model, sigmas: Iterable[float], sampler: Sampler, *, shape: tuple[int, ...], n_samples: int = 64,
     samples: Sequence[int] | None = None, seed: int = 0, x: Tensor | None = None, batch_size: int | None = None,
     device: torch.device | str | None = None, final_denoise: bool = False, trajectory: bool = False,
     after_batch: Callable[[int], None] | None = None, watch: Callable[[int, Tensor], None] | None = None,
@@ -71,6 +71,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     """Draws samples with any sampler on any schedule. Other arguments, result and errors are as in `generate_samples`.
 
     Args:
+        sigmas: the levels, falling: a tuple, a list, an array or a tensor.
         samples: the indices of the samples, instead of 0 to n_samples - 1.
         x: (n, *shape), where sampling begins, at noise level sigmas[0], instead of noise from the seed. The seed still
             draws the fresh noise.
@@ -83,6 +84,9 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
             or does not yield x after each of its steps; `trajectory` for a sampler with follows_schedule = False, whose
             steps end at other levels.
     """
+    if not isinstance(sampler, Sampler):
+        raise ValueError(f"sampler={sampler!r}: it must be an instance of a sampler, such as Euler(1.0)")
+    sigmas = tuple(map(float, sigmas))
     wanted = range(n_samples) if samples is None else samples
     if not wanted or min(wanted) < 0:
         raise ValueError(f"samples={wanted}: there must be at least one sample, and no index below 0")

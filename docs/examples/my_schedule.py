@@ -1,4 +1,4 @@
-"""A noise schedule of your own: schedules --schedules geometric "my_schedule:Powers(3)"; see ../sweeps.md."""
+"""A noise schedule of your own: schedules --schedules geometric "my_schedule:Powers(power=3)"; see ../sweeps.md."""
 
 from dataclasses import dataclass
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from experiments import Study
-from experiments.run.setting import Point
+from experiments.settings import Setting
 
 SCHEDULES = ("geometric", "geometric(end=0)", "linear", "linear(end=0)", "karras(end=0)", "vp(end=0)")
 
@@ -27,5 +27,5 @@ class NoiseBySchedule(Study):
         for schedule in self.schedules:
             for budget in self.budgets:
                 for eta in (0, 1):
-                    point = Point(f"eta {eta}", schedule, f"eta {eta}", sigma_max=30.0, sigma_min=0.03)
-                    yield replace(point.at(budget, self.data_std), section=schedule)
+                    setting = Setting.parse(f"{schedule}, euler(eta={eta}), {budget}", self.data_std)
+                    yield replace(setting, label=f"eta {eta}", section=schedule)

@@ -23,7 +23,7 @@ from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.samplers import RES2M, Euler, Sampler
 from diffusion_core.schedules import linear
 from experiments import Study
-from experiments.run.setting import Point, Schedule, Setting
+from experiments.settings import Schedule, Setting
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class WhereToStop(Study):
     """The levels, in data standard deviations; all others are compared with the first."""
     schedules: tuple[str, ...] = ("linear", "karras")
     """Schedules, from 30 to the last level, then 0."""
-    samplers: tuple[str, ...] = ("eta 0", "eta 1", "res-2m", "dpm++2m", "dpm++2m-sde", "er-sde")
+    samplers: tuple[str, ...] = ("euler", "euler(eta=1)", "res-2m", "dpm++2m", "dpm++2m-sde", "er-sde")
     """Samplers, each on each schedule."""
     budgets: tuple[int, ...] = (8, 32)
     """Network evaluations per image."""
@@ -109,8 +109,8 @@ class WhereToStop(Study):
             for schedule in self.schedules:
                 for sampler in self.samplers:
                     for level in self.last_levels:
-                        point = Point(f"from {level:g}", schedule, sampler, 30.0, level, to_zero=True)
-                        setting = point.at(budget, self.data_std)
+                        text = f"{schedule}(30, {level:g}, end=0), {sampler}, {budget}"
+                        setting = replace(Setting.parse(text, self.data_std), label=f"from {level:g}")
                         yield replace(setting, section=f"{schedule}, {sampler}, {budget}")
             low = LinearToZero(n_steps=budget, sigma_min=0.003)
             for label, sampler in WHY.items():

@@ -1,9 +1,6 @@
 """Samplers of other signatures as `samples = sampler(denoiser, n_steps, noise)`."""
 
-import inspect
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from types import SimpleNamespace
@@ -18,6 +15,7 @@ from diffusion_core.schedules.sigma import Sigmas
 from experiments.conformance.impulses import SamplerFunction
 from experiments.conformance.independence import takes_generator
 from experiments.conformance.oracle import Oracle
+from experiments.user.diffusers_schedulers import DiffusersScheduler, make_scheduler, sort_options
 
 # of schedules here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
 SIGMA_MAX, SIGMA_MIN = 160.0, 0.004
@@ -43,6 +41,8 @@ def _pass_generator(
 
 def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = default_levels) -> SamplerFunction:
     """A `Sampler` of this package on the schedule `levels(n_steps)`. ValueError if it follows no schedule."""
+    if isinstance(sampler, DiffusersScheduler):
+        return diffusers(sampler)
     if not sampler.follows_schedule:
         raise ValueError(f"{sampler.name}: it follows no schedule, so it has no number of steps to vary")
 
@@ -99,89 +99,16 @@ def flow_step(step: Callable[..., Tensor]) -> SamplerFunction:
     return _pass_generator(step, {}, run)
 
 
-def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
-    """A scheduler of diffusers with exact predictions. It starts from pure noise, as pipelines do.
-
-    Args:
-        scheduler: the class, or its name.
-        options: of its constructor, of `set_timesteps`, or of `step`, such as eta; by their names.
-
-    Raises:
-        ValueError: there is no such scheduler or option.
-    """
-    scheduler_class: Any = (
-        getattr(import_module("diffusers"), scheduler, None) if isinstance(scheduler, str) else scheduler
+def diffusers(scheduler: str | DiffusersScheduler, **options: Any) -> SamplerFunction:
+    """A scheduler of diffusers with exact predictions, or the one of this name with options. Errors: as there."""
+    sampler = (
+        scheduler if isinstance(scheduler, DiffusersScheduler) else DiffusersScheduler(scheduler, sort_options(options))
     )
-    if not hasattr(scheduler_class, "set_timesteps"):
-        raise ValueError(f"diffusers:{scheduler}: there is no such scheduler")
-    accepted = [
-        inspect.signature(method).parameters
-        for method in (scheduler_class.__init__, scheduler_class.set_timesteps, scheduler_class.step)
-    ]
-    if unknown := sorted(name for name in options if not any(name in names for names in accepted)):
-        raise ValueError(f"diffusers:{scheduler_class.__name__}: {unknown[0]}: it has no such option")
-    init, times, step = ({n: v for n, v in options.items() if n in names} for names in accepted)
-    times = {name: value for name, value in times.items() if name not in init}
-    step = {name: value for name, value in step.items() if name not in init | times}
 
-    made = cache(lambda: scheduler_class(**init))  # making one may take longer than its steps
-
-    def run(denoiser: Oracle, n_steps: int, noise: Tensor, step: dict[str, Any]) -> Tensor:
-        scheduler = deepcopy(made())
-        scheduler.set_timesteps(n_steps, **times)
-        denoiser.follow(scheduler, times.get("mu"))
-        predict = _prediction(scheduler)
-        x = noise * float(getattr(scheduler, "init_noise_sigma", 1.0))
-        for t in scheduler.timesteps:
-            asked = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-            x = scheduler.step(predict(denoiser, asked, float(t)), t, x, return_dict=False, **step)[0]
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor, options: dict[str, Any]) -> Tensor:
+        prepared = sampler.prepare(n_steps)
+        denoiser.follow(prepared, dict(sampler.options).get("mu"))
+        *_, x = sampler.steps(prepared, denoiser, noise, **options)
         return x.to(noise.dtype)
 
-    return _pass_generator(scheduler_class.step, step, run)
-
-
-def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
-    """Makes the function that answers as a network would at a time t: it knows nothing of the scheduler but t."""
-    config = scheduler.config
-    name = type(scheduler).__name__
-    unknown = ValueError(
-        f"what the network of {name} receives or predicts is unknown here; to check it, write a function "
-        "sampler(denoiser, n_steps, noise) that loops over its timesteps as `run` of `diffusers` in "
-        "experiments/conformance/wrappers.py does, with the right method of the denoiser"
-    )
-    if "sigma_data" in config:  # EDM: the input is c_in x, t = ln(sigma) / 4, the output is F; -F if it is called v
-        if name not in ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"):
-            raise unknown
-        sign = -1 if config.prediction_type == "v_prediction" else 1
-
-        def edm(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
-            sigma = torch.tensor(4 * t).exp()
-            data = config.sigma_data
-            x = x * (sigma**2 + data**2).sqrt()
-            x0 = denoiser.denoised(x, sigma)
-            return sign * (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)
-
-        return edm
-    predicts = config.get("prediction_type", "flow_prediction" if "shift" in config else None)
-    if predicts == "flow_prediction" or name.startswith("LTX"):
-        return lambda denoiser, x, t: denoiser.velocity(x, t / config.num_train_timesteps)
-    outputs = {"epsilon": "eps", "sample": "denoised", "v_prediction": "v"}
-    if predicts not in outputs or not hasattr(scheduler, "alphas_cumprod"):
-        raise unknown
-    continuous = predicts == "v_prediction" and config.get("timestep_type") == "continuous"
-    abar = scheduler.alphas_cumprod.double()
-    log_sigmas = ((1 - abar) / abar).log() / 2
-
-    def abar_at(t: float) -> Tensor:
-        if continuous:  # t = ln(sigma) / 4
-            return torch.tensor(-8 * t, dtype=torch.float64).sigmoid()
-        low, share = divmod(min(max(t, 0.0), len(abar) - 1.0), 1)
-        if share > 0:  # between two times, ln sigma is linear, as in the schedulers with such times
-            return torch.lerp(log_sigmas[int(low)], log_sigmas[int(low) + 1], share).mul(-2).sigmoid()
-        return abar[int(low)]
-
-    def vp(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
-        level = abar_at(t)
-        return getattr(denoiser, outputs[predicts])(x, (1 - level).sqrt(), level.sqrt())
-
-    return vp
+    return _pass_generator(make_scheduler(sampler)[0].step, {}, run)

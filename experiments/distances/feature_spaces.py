@@ -35,6 +35,10 @@ FEATURES = {  # see features.py
     "clip-vit-b-16": Extractor(512),
     "clip-vit-l-14": Extractor(768),
     "clip-vit-l-14-336px": Extractor(768),
+    "dinov2-vit-s-14": Extractor(384),
+    "dinov2-vit-b-14": Extractor(768),
+    "dinov2-vit-l-14": Extractor(1024),
+    "dinov2-vit-g-14": Extractor(1536),
 }
 PYTHON = "python:"  # a feature space of the user's, see run/image_features.py
 

@@ -1,9 +1,10 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
 `extract` of run/image_features.py gives the features of `torch_fidelity.calculate_metrics(feature_extractor=NAME)`,
-which knows ours after `import experiments.distances.fidelity`. Its DINOv2 is left out: it runs code from the network,
-so nothing would identify its features. Compare values only in one feature space: features are divided by their root
-mean square, so that x.y/d in KD's kernel is of order 1.
+which knows ours after `import experiments.distances.fidelity`. Compare values only in one feature space: ours are
+divided by their root mean square, so that x.y/d in KD's kernel is of order 1. For DINOv2 (Oquab et al. 2023, arXiv
+2304.07193; for generated images: Stein et al. 2023, arXiv 2306.04675), PyTorch Hub downloads weights and code, and runs
+it; its weights identify its features, and the spot check of a score finds other code.
 
 `digits`, for 32x32 grey images, was trained once on the 60,000 MNIST training digits (`git show
 ba1acd3:experiments/metrics/train_digits.py`); the metadata of `weights/digits.safetensors` have accuracy and settings.
@@ -30,6 +31,7 @@ from torch.nn.functional import interpolate
 from diffusion_core.validation import one_of
 from experiments.distances.feature_spaces import FEATURES
 
+DINOV2 = "dinov2-"  # the first letters of its names
 NATURAL_SIDE = 64  # of enlarged images
 BLOCKS = 15
 NATURAL_RMS = 7.55  # of the pooled output over the first 5,000 training images of Fashion-MNIST
@@ -106,6 +108,8 @@ def weights_file(name: str, weights: Path | None = None) -> Path:
     ValueError for an unknown name, a file or a package that is missing, or a failed download.
     """
     one_of("features", name, FEATURES)
+    if weights is not None and name.startswith(DINOV2):
+        raise ValueError(f"features={name!r}: PyTorch Hub brings its weights; remove --feature-weights")
     if weights is not None:
         if not weights.is_file():
             raise ValueError(f"features={name!r}: no such weights file: {weights}")
@@ -127,7 +131,9 @@ def _installed_weights() -> Path:
 
 
 def _download(name: str) -> Path:
-    """torch-fidelity's weights; the name of their file ends in the start of their SHA-256."""
+    """torch-fidelity's weights; the name of their file ends in the start of their SHA-256, but for DINOv2."""
+    if name.startswith(DINOV2):
+        return _download_dinov2(name)
     from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
     from torchvision.models import VGG16_Weights
@@ -147,6 +153,24 @@ def _download(name: str) -> Path:
             raise ValueError(
                 f"features={name!r}: its weights could not be downloaded ({error}); get {url} by other "
                 "means and pass --feature-weights PATH"
+            ) from error
+    return file
+
+
+def _download_dinov2(name: str) -> Path:
+    """The weights of DINOv2 where PyTorch Hub keeps them, with the code that uses them."""
+    from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA
+
+    model = MODEL_METADATA[name]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / f"{model}_pretrain.pth"
+    if not file.exists():
+        try:
+            torch.hub.load("facebookresearch/dinov2", model, verbose=False)
+        except (OSError, RuntimeError) as error:
+            call = f"torch.hub.load('facebookresearch/dinov2', {model!r})"
+            raise ValueError(
+                f"features={name!r}: it could not be downloaded ({error}); run {call} on a machine with network, and "
+                f"copy what it downloads to {torch.hub.get_dir()}"
             ) from error
     return file
 
@@ -176,8 +200,9 @@ def _load_original(name: str, file: Path) -> nn.Module:
     if name in ("inception-v3-compat", "vgg16"):
         torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle anything in it
     network: nn.Module = create_feature_extractor(
-        name, layers, cuda=False, verbose=False, feature_extractor_weights_path=str(file)
-    )
+        name, layers, cuda=False, verbose=False,
+        feature_extractor_weights_path=None if name.startswith(DINOV2) else str(file),
+    )  # fmt: skip
     return network
 
 

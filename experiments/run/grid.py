@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from diffusion_core.validation import RULES, one_of
+from diffusion_core.validation import one_of
 from experiments.console import plural
+from experiments.names import split
 from experiments.run.identity import canonical
 from experiments.run.pairs import Pair
-from experiments.run.setting import Key, Setting
 from experiments.run.study import GPU, SMOKE, ExploringStudy, HiddenOption
-from experiments.user.parsing import COMMA
+from experiments.settings import Key, Setting, read_value
 from reports.schema import COMBINATIONS, EFFECTS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Grid(ExploringStudy):
         for text in self.vary:
             name, _, values = text.partition("=")
             name = one_of("vary: factor", name.strip().replace("-", "_"), self.known or self.factors)
-            texts = [value.strip() for value in COMMA.split(values)]
+            texts = [value.strip() for value in split(values)]
             if name in typed or not all(texts) or len({*texts}) < len(texts):
                 rule = "it must be a factor, named once, with different values, such as eta=0,0.5,1"
                 raise ValueError(f"vary={text!r}: {rule}")
@@ -156,16 +156,6 @@ class Grid(ExploringStudy):
     def provenance(self) -> Mapping[str, Any]:
         """And the factors with their values, and those of each combination."""
         return {**super().provenance, "factors": [*self.shown.items()], "cells": self.cells}  # run.json sorts keys
-
-
-def read_value(name: str, text: str, value_class: type = float) -> Any:
-    """A value of this type from its text. ValueError if it is none."""
-    if value_class is bool:
-        return one_of(name, text.lower(), ("true", "false")) == "true"
-    try:
-        return value_class(text)
-    except ValueError:
-        raise ValueError(f"{name}={text!r}: it must be {RULES[value_class]}") from None
 
 
 def _text(value: Any) -> str:

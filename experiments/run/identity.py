@@ -13,9 +13,8 @@ from typing import Any
 
 from experiments.user.imports import OWN, REMEDY, is_ours, text_hash
 
-SCHEMA = 5  # raise it when the same config starts to give another result
+SCHEMA = 6  # raise it when the same config starts to give another result
 NOT_IDENTITY = {"identity": False}  # metadata of a field that changes no result
-FORMER_CLASSES = {"Schedule": "Ladder", "AlphaBetaSchedule": "AlphaBetaLadder"}  # identities stay as they were
 OMIT_IF_NONE = {"omit_if_none": True}  # of a field that came later: identities stay as they were
 RULE = "it must be exactly int, float, str, bool, None, a tuple or a dataclass of these, and no NaN"
 
@@ -43,20 +42,15 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_dataclass(config_class):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {config_class.__name__}; {RULE}")
-    name_of_class = (
-        FORMER_CLASSES.get(config_class.__qualname__, config_class.__qualname__)
-        if is_ours(config_class)
-        else config_class.__qualname__
-    )
+    name_of_class = config_class.__qualname__
     if not is_ours(config_class):
         name_of_class = f"{config_class.__module__}:{name_of_class}@{text_hash(config_class.__module__)}"
     out = {"class": name_of_class}
     for field in identity_fields(config):
         value = getattr(config, field.name)
-        key = field.metadata.get("identity_name", field.name)
-        out[key] = canonical(value, field.name if name == "config" else f"{name}.{field.name}")
+        out[field.name] = canonical(value, field.name if name == "config" else f"{name}.{field.name}")
         if (entry := _replaced(field, value)) is not None:
-            out[f"{key} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
+            out[f"{field.name} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
     if not is_ours(config_class):
         _check_user_class(config_class)
     return out

@@ -6,7 +6,7 @@ A key names a setting: its section, its number of evaluations (0 without one) an
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from experiments.run.setting import Key, Setting
+from experiments.settings import Key, Setting
 from reports.schema import EXPLORATION, IN_USE
 
 

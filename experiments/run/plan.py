@@ -23,14 +23,16 @@ from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrai
 from experiments.run.options import Options
 from experiments.run.pairs import Pair, name_both
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.run.setting import Key, Setting
 from experiments.run.study import ExploringStudy, Notify, Study
+from experiments.settings import Key, Setting
 from experiments.user import network_io
 from experiments.user.architecture import check_architecture, takes_inputs
 from experiments.user.imports import BUILD, errors_in, is_pretrained
 from experiments.user.json_io import read_json
+from reports.schema import CONFIRM
 
 FIXED = {"data", "machine", "seed"}  # fields of a network that all settings of a study share
+OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; explorers have 0
 WORTH_COMPILING = 600.0  # seconds of sampling
 MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with
 
@@ -100,17 +102,17 @@ class Planner:
         runs = list[Run]()
         exploring = [setting for setting in settings if setting.section == study.explored_in]
         for index, seed in enumerate(explorers or seeds[:1]):
-            runs += [self._run(setting, explorer, seed) for setting in exploring if _takes(setting, index)]
+            runs += [self._run(setting, explorer, seed) for setting in exploring if self._takes(setting, index)]
         testing = [setting for setting in settings if setting.section != study.explored_in]
         for index, seed in enumerate(seeds):
-            runs += [self._run(setting, self.network, seed) for setting in testing if _takes(setting, index)]
+            runs += [self._run(setting, self.network, seed) for setting in testing if self._takes(setting, index)]
         _check_runs(runs)
         return runs
 
     def _run(self, setting: Setting, network: Network, seed: int) -> Run:
         """The run of a setting with the network of one seed. ValueError for a number of images out of range."""
         study = self.study
-        n = setting.n or study.n_samples
+        n, _ = study.sizes(setting.section)
         most = self.reference.n // 3
         if most < MIN_SAMPLES:
             needed = f"{n} samples need {3 * n:,}, and {MIN_SAMPLES}, the fewest, {3 * MIN_SAMPLES}"
@@ -124,12 +126,13 @@ class Planner:
                 raise ValueError(f"network={setting.network!r} of {setting.label!r}: {rule}")
             network = Pretrained.of(setting.network, network.data, study.label, network.machine)
         network = _network_of(setting, network, seed)
-        return Run(setting, network, n, self.machine, self.reference, study.batch_size)
+        draw = OTHER_NOISE if setting.section == CONFIRM and not study.trains else 0
+        return Run(setting, network, n, self.machine, self.reference, study.batch_size, draw)
 
-
-def _takes(setting: Setting, index: int) -> bool:
-    """Whether a setting is sampled from network `index`: from the first `setting.networks`, or all if None."""
-    return setting.networks is None or index < setting.networks
+    def _takes(self, setting: Setting, index: int) -> bool:
+        """Whether a setting is sampled from network `index`."""
+        _, networks = self.study.sizes(setting.section)
+        return networks is None or index < networks
 
 
 def _reference(study: Study, data: str, images: str | None, network: Network) -> Reference:
@@ -283,17 +286,17 @@ def list_pairs(study: Study, runs: Sequence[Run]) -> list[Pair]:
     with errors_in(type(study), "pairs()"):
         pairs = [*study.pairs([run.setting for run in first.values() if not run.impossible][::-1])]
     for pair in pairs:
-        _check_pair(pair, first)
+        _check_pair(pair, first, study)
     return pairs
 
 
-def _check_pair(pair: Pair, runs: Mapping[Key, Run]) -> None:
+def _check_pair(pair: Pair, runs: Mapping[Key, Run], study: Study) -> None:
     """Raises ValueError if the images of a pair are not from the same networks and noise, or it has no such setting."""
     (first, *others) = [key for side in pair.sides[::-1] for key in side]
     for key in (first, *others):
         if key not in runs:
             raise ValueError(f"pairs(): {key[2]!r} of {key[0]!r} is not among the settings that can be run")
         base, setting = runs[first].setting, runs[key].setting
-        if (setting.n, setting.networks, setting.draw) != (base.n, base.networks, base.draw):
-            rule = "n, networks and draw must be equal, since images are compared one by one"
+        if study.sizes(setting.section) != study.sizes(base.section):
+            rule = "sizes() of their sections must be equal, since images are compared one by one"
             raise ValueError(f"{name_both(setting, base)} cannot be compared: {rule}")

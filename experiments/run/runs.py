@@ -16,7 +16,7 @@ from experiments.distances.feature_spaces import PYTHON, check_feature_space
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
 from experiments.run.networks import Network, Pretrained, data_of
-from experiments.run.setting import Setting
+from experiments.settings import Setting
 from reports.schema import METRICS, Row
 
 SEED_OF_INDEPENDENT_RUN = 10_000  # added to a seed, for other noise than a run's
@@ -70,15 +70,17 @@ class Run:
     machine: Machine
     reference: Reference = field(metadata=NOT_IDENTITY)
     batch: int = 0  # samples per network evaluation; 0 for the machine's default
+    draw: int = 0  # runs of one draw start from the same noise
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_range("batch", self.batch, 0)
+        check_range("draw", self.draw, 0)
 
     @property
     def seed(self) -> int:
         """Runs with the same seed start from the same noise."""
-        return self.network.seed + SEED_OF_INDEPENDENT_RUN * self.setting.draw
+        return self.network.seed + SEED_OF_INDEPENDENT_RUN * self.draw
 
     @property
     def batch_size(self) -> int:

@@ -113,7 +113,7 @@ def _equal_settings(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         setting = run.setting
         rounded = tuple(f"{sigma:.5e}" for sigma in run.sigmas)
-        key = (setting.section, run.network, setting.sampler, setting.final_denoise, setting.draw, rounded)
+        key = (setting.section, run.network, setting.sampler, setting.final_denoise, run.draw, rounded)
         if (other := first.setdefault(key, run).setting).label != setting.label:
             pairs[setting.section, other.label, setting.label] = None
     if not pairs:

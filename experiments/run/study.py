@@ -20,7 +20,7 @@ from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
 from experiments.run.options import name_option, option_help
 from experiments.run.pairs import Pair, against_first
-from experiments.run.setting import Key, Setting
+from experiments.settings import Key, Setting
 from experiments.user.imports import BUILD, SPELLINGS, is_pretrained, split_name
 from reports.schema import CHALLENGER, CHEAPER, CONFIRM, DEFAULT, EXPLORE, PRIMARY_METRIC
 
@@ -45,6 +45,7 @@ GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5,
 # And of those that explore.
 EXPLORE_SMOKE: dict[str, Any] = {"explore_networks": 1, "explore_samples": 132}
 EXPLORE_GPU: dict[str, Any] = {"explore_samples": 1_000}
+EXPLORE_ANEW = "none"  # as --choices
 FIRST_EXPLORER = 101  # training seed of the first network that chooses
 
 
@@ -137,6 +138,10 @@ class Study:
         """
         yield from against_first(settings)
 
+    def sizes(self, section: str) -> tuple[int, int | None]:
+        """Images per network of the settings of a section, and from how many networks, the first ones; None for all."""
+        return self.n_samples, None
+
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Further tables of its report."""
         return {}
@@ -206,8 +211,9 @@ class ExploringStudy(Study):
     """Images that each network that chooses sees in training."""
     confirm_samples: Annotated[int | None, option_help("N", "--n-samples")] = None
     """Images per network for each chosen setting and its opponent."""
-    choices: Annotated[Path | None, option_help("FILE", "none")] = None
-    """choices.json of an earlier run: what it chose is confirmed. Nothing is explored; its networks must be others."""
+    choices: Annotated[Path | None, option_help("FILE|none", "none")] = None
+    """choices.json of an earlier run: what it chose is confirmed. Nothing is explored; its networks must be others.
+    none: explore."""
 
     def check(self) -> None:
         super().check()
@@ -225,10 +231,14 @@ class ExploringStudy(Study):
         unused = sorted(typed & {*self.of_exploration})
         if file and unused and self.explore_networks:
             reason = f"nothing is explored, since {file.name} says what was chosen"
-            raise ValueError(f"{', '.join(unused)}: {reason}; leave it out, or add --choices none (beta)")
+            raise ValueError(f"{', '.join(unused)}: {reason}; leave it out, or add --choices none")
 
     def settings(self) -> Iterator[Setting]:
         yield from ()
+
+    def sizes(self, section: str) -> tuple[int, int | None]:
+        several = {self.explored_in: self.explore_samples, CONFIRM: self.confirm_samples}
+        return several.get(section) or self.n_samples, None
 
     def explore(self) -> Iterator[Setting]:
         """All settings that compete."""
@@ -275,7 +285,7 @@ class ExploringStudy(Study):
     @property
     def choices_path(self) -> Path | None:
         """The file with what was chosen, if it was chosen before this run."""
-        return self.choices
+        return None if self.choices and self.choices.name == EXPLORE_ANEW else self.choices
 
 
 def check_seeds(confirmers: Sequence[int], explorers: Iterable[int]) -> None:

@@ -61,7 +61,8 @@ def load_object(spec: str, prefix: str = "", *, of: str = "", may_be_class: bool
         close = difflib.get_close_matches(attribute, names, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(f"{of}{prefix}{spec}: {module} defines no {attribute!r}{hint}")
-    if not callable(value) or (isinstance(value, type) and not may_be_class):
+    is_scheduler = hasattr(value, "set_timesteps")  # of diffusers
+    if not (callable(value) or is_scheduler) or (isinstance(value, type) and not may_be_class):
         must = "it must be a function or an instance that can be called"
         raise ValueError(f"{prefix}{spec}: {attribute} is a {type(value).__name__}, but {must}")
     return value

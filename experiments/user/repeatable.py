@@ -15,7 +15,7 @@ from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.user.imports import user_code_errors
+from experiments.user.imports import format_error, user_code_errors
 
 N_LEVELS = 10_000  # that are drawn from a noise distribution
 LARGEST_GAP = 2.7  # times sqrt(N_LEVELS), of two cumulative distributions (Kolmogorov-Smirnov): p = 1e-6
@@ -88,6 +88,15 @@ def check_user_sampler(sampler: Sampler, sigmas: Sigmas, shape: tuple[int, ...])
 def check_noise(noise: NoiseDistribution, stratified: bool, batch: int) -> None:
     """Raises ValueError unless a noise distribution draws levels from its generator only, and its density is theirs."""
     what = f"noise {noise.name}"
+    try:
+        _check_noise(what, noise, stratified, batch)
+    except Exception as error:
+        if str(error).startswith(what):
+            raise
+        raise ValueError(f"{what}: {format_error(error)}") from error
+
+
+def _check_noise(what: str, noise: NoiseDistribution, stratified: bool, batch: int) -> None:
     for n in (batch, N_LEVELS):
         first, again = (noise.sample(n, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
         _check_form(f"{what}: sample", first, n, torch.float32)

@@ -38,7 +38,7 @@ EXPERIMENTS = [
     ("beta --explore-networks 0 --choices none", "error: explore_networks=0: then nothing chooses; it needs"),
     ("schedules --last-levels 0.3 30", "error: last_levels=30: it must be above 0 and below sigma_max=30"),
     ("schedules --last-levels 0.3 0.3", "error: last_levels: 0.3 is given twice, or differs too little to be told"),
-    ('schedules --last-levels 0.3 --schedules "karras(sigma_min=1)"', "has sigma_min of its own; give one of them"),
+    ('schedules --last-levels 0.3 --schedules "karras(30, 1)"', "has sigma_min of its own; give one of them"),
     ("schedules --etas 99 --samplers", "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
     ("noise_levels --train-noise vp", "error: settings: there are none, or none to compare with the first"),
     ('noise_levels --train-noise "log-normal(p_mean=0,p_mean=1)"', "it must read like log-normal(p_mean=1)"),
@@ -46,10 +46,13 @@ EXPERIMENTS = [
      "error: noise log-normal(-0.507, 1e+308): its levels must be finite"),
     ("noise_levels --network python:a:b",
      "it must be trained here, as small, paper, mlp and build:MODULE:FUNCTION are"),
-    ('run --sampler "euler(1, eta=0)"', "error: sampler='euler(1, eta=0)': multiple values for argument 'eta'"),
+    ('run "karras, euler(1, eta=0), 8"', "error: sampler='euler(1, eta=0)': multiple values for argument 'eta'"),
     ("run --network build:my.py:net", "error: build:my.py:net: it must be spelt build:package.module:function"),
     ("run --network build:nowhere:net --label 3", "error: label=3: it needs --network diffusers:FOLDER"),
-    ("run --network exact --train-noise vp", "error: train_noise: only for training; remove it, or --network"),
+    ('run --network exact "karras, heun, 8; lr=0.1"', "after ';' is only for training; remove it, or --network"),
+    ('run "karras, heun"', "error: setting='karras, heun': it must read like karras(30, 0.03), heun, 16"),
+    ('run "heun, 16"', "error: setting='heun, 16': it needs a schedule, such as karras(30, 0.03), heun, 16"),
+    ('run "karras, heun, 8; train-nois=vp"', "error: factor='train_nois': it must be one of train_noise"),
 ]  # fmt: skip
 OTHERS = [
     ("check --network python:my_nets:plain --device cuda",

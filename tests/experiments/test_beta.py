@@ -12,7 +12,7 @@ from studies import confirmed, explored, fixed_pairs, plan, sides
 from diffusion_core.samplers import Euler
 from experiments.beta import Beta
 from experiments.run.networks import RECIPES, Trained
-from experiments.run.setting import Schedule
+from experiments.settings import Schedule
 from reports.schema import PRIMARY, RIVAL, WITH, WITHOUT
 
 

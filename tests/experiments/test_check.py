@@ -25,8 +25,8 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Schedule, Setting
 from experiments.run.setup_warnings import check_setup
+from experiments.settings import Schedule, Setting
 from experiments.user import pretrained
 from experiments.user.network_io import network_fingerprint
 

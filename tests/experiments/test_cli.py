@@ -87,8 +87,8 @@ def test_help_says_what_was_typed(
 
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch):
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
-        monkeypatch.setattr(sys, "argv", [path, "run", "--train-noise", "log-normal(0, 1)"])
-        assert result_folder.command() == f"{prog} run --train-noise 'log-normal(0, 1)'"
+        monkeypatch.setattr(sys, "argv", [path, "run", "karras, heun, 8"])
+        assert result_folder.command() == f"{prog} run 'karras, heun, 8'"
         assert check_command(Pretrained(source="python:m:x")) == f"{prog} check --network python:m:x"
 
 

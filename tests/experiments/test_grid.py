@@ -15,7 +15,7 @@ from experiments.cli import parse
 from experiments.judge import judge
 from experiments.questions import Vary
 from experiments.run.grid import effect_pairs
-from experiments.run.setting import Setting
+from experiments.settings import Setting
 from experiments.user.json_io import read_json
 from reports.render import read_page
 

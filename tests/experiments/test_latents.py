@@ -79,7 +79,7 @@ def test_decoded_samples_are_compared_with_images(here: Path):
 def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path):
     np.savez(here / "rgb.npz", images=random_pixels(600, 32, 32, 3))
     np.savez(here / "small.npz", images=load("mnist5k").pixels[:600, 0, ::2, ::2].numpy())
-    ended = asked(name, "run", *arguments, "--n-samples", "120", "--n-steps", "2", "--out", "refused")
+    ended = asked(name, "run", *arguments, "--n-samples", "120", "karras, euler, 2", "--out", "refused")
     assert message in ended.stderr + ended.stdout and ended.status != 0, ended
 
 

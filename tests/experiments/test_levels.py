@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from diffusion_core.schedules import SCHEDULES
 from experiments import levels
-from experiments.user.parsing import parse_noise
+from experiments.names import parse_noise
 
 OWN = """
 def sampler(denoiser, n_steps, noise):
@@ -93,7 +93,8 @@ def test_the_answer_and_the_exit_status(arguments: str, status: int, words: str,
 
 
 NAMES = (
-    *SCHEDULES, *(f"{name}(end=0)" for name in SCHEDULES), "karras(5)", "polyexponential(rho=2)", "beta(a=0.4, b=0.8)",
+    *SCHEDULES, *(f"{name}(end=0)" for name in SCHEDULES), "karras(20, 0.05, rho=5)",
+    "polyexponential(rho=2)", "beta(a=0.4, b=0.8)",
     "vp(data_std=0.55)", "cosine(offset=0)", "flow(shift=3, end=0)", "flow(shift=3, end=1/1000)",
     "flow(shift=3, end=0.02)",
     "flow(shift=3, end=1/n), stretched to 0.1", "flow(shift=3, start=0.999, end=1/n)", "flow(data_std=0.55, shift=3)",

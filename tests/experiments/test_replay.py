@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from diffusion_core.schedules import SCHEDULES
 from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.judge import answer, judge
 from experiments.run.grid import effect_pairs
 from experiments.run.pairs import Pair
+from experiments.settings import Setting, read_schedule
 from reports.schema import COMBINATIONS, EFFECTS, METRICS
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
@@ -65,3 +67,25 @@ def test_all_results_that_compare_are_here():
     assert len(FOLDERS) == 19
     rows = [read(folder, "contrasts").query("metric == 'mmd'") for folder in FOLDERS]
     assert sum(map(len, rows)) == 340 + 14
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_published_settings_are_their_texts(folder: Path):
+    """The setting that the columns of a row spell has the levels and evaluations of that row, and prints itself."""
+    table = read(folder, "table")
+    rows = table[table["status"].eq("ok") & table["schedule"].map(lambda name: name.partition("(")[0] in SCHEDULES)]
+    columns = ["setting", "budget", "schedule", "sampler", "sigma_max", "sigma_min", "n_steps", "nfe", "final_denoise"]
+    for row in rows[columns].drop_duplicates().itertuples():
+        schedule, _ = read_schedule(row.schedule, int(row.n_steps), ends=(row.sigma_max, row.sigma_min))
+        text = (
+            f"{schedule.spell_with(**{'end': 0} if row.final_denoise else {})}, {row.sampler}, {row.n_steps:.0f} steps"
+        )
+        setting = Setting.parse(text)
+        assert str(setting) == text
+        assert (setting.schedule.sigma_max, setting.schedule.sigma_min) == pytest.approx((row.sigma_max, row.sigma_min))
+        assert setting.sampler.planned_nfe(setting.schedule.sigmas()) + setting.final_denoise == row.nfe
+        if row.budget > 0:  # without one, sections fix the number of steps
+            assert setting.at(int(row.budget)).schedule.n_steps == row.n_steps
+        if row.setting.partition("(")[0] in SCHEDULES:
+            named = Setting.parse(row.setting if row.setting[-1].isdecimal() else f"{row.setting}, {row.nfe:.0f}")
+            assert (named.label, named.schedule.n_steps) == (row.setting.partition(f", {row.nfe:.0f}")[0], row.n_steps)

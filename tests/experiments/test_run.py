@@ -16,28 +16,32 @@ from experiments.questions import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
 nine = Empirical(load("mnist5k").standardised(slice(9)))  # nine images, again and again
-FEW = ["--n-steps", "3", "--n-samples", "40"]
+FEW = ["geometric(30, 0.03), euler(eta=1), 3", "--n-samples", "40"]
 
 
 def test_every_choice_is_in_the_identity():
-    changes: dict[str, Any] = {
-        "train_noise": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper",
-        "stratified": False,
-        "stable_above": 1.0, "recipe": "plain", "held_out": 3, "train_images": 9, "warmup_images": 9, "first_seed": 7,
-        "schedule": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun",
-        "final_denoise": True,
-        "n_samples": 41, "batch_size": 7,
-    }  # fmt: skip
+    usual = "geometric(30, 0.03), euler(eta=1), 32"
+    factors = (
+        "train_noise=log-uniform(0.03, 100)", "weighting=x0", "output=eps", "stratified=false", "stable_above=1",
+        "lr=0.1", "batch=7", "ema_decay=0.5",
+    )  # fmt: skip
+    settings = (
+        "karras(30, 0.03), euler(eta=1), 32", "geometric(20, 0.03), euler(eta=1), 32",
+        "geometric(30, 0.1), euler(eta=1), 32", "geometric(30, 0.03, end=0), euler(eta=1), 33",
+        "geometric(30, 0.03), heun, 32", "geometric(30, 0.03), euler(eta=1), 7",
+        *(f"{usual}; {one}" for one in factors),
+    )  # fmt: skip
+    changes: list[dict[str, Any]] = [{"setting": text} for text in settings]
+    changes += [{"network": "paper"}, {"recipe": "plain"}]
+    changes += [{name: 9} for name in ("held_out", "train_images", "warmup_images", "first_seed", "batch_size")]
     study = OneSetting(**OneSetting.presets["smoke"])
-    usual = {run.score_id for run in plan(study)}
-    for name, value in changes.items():
-        other = {run.score_id for run in plan(replace(study, **{name: value}))}
-        assert len(other) == 2 and not other & usual, name
+    ids = [{run.score_id for run in plan(replace(study, **change))} for change in [{}, *changes, {"n_samples": 41}]]
+    assert all(len(both) == 2 for both in ids) and len({one for both in ids for one in both}) == 2 * len(ids)
 
 
 @pytest.mark.slow(6)
 def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    few = [*FEW, "--sampler", "dpm++2m"]
+    few = ["geometric(30, 0.03), dpm++2m, 3", "--n-samples", "40"]
     done = smoke(tmp_path, "run", *few, "--seeds", "1", "--recipe", "plain", "--train-images", "128")
     trained = done.rows().iloc[0]
     assert (trained["sampler"], trained["nfe"], trained["trained_by"]) == ("dpm++2m", 3, "sigmabench")

@@ -77,8 +77,12 @@ REFUSED = {
     "training='stratifed': it must be one of": last("Mine(), training={'stratifed': True})"),
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
     "settings(): 'euler' of 'all' more than once; labels of one section": FILE.replace('"mine", S', '"euler ", S'),
-    "'mine' and 'euler' of 'all' cannot be compared: n, networks and draw must be": last("Mine(), n=50)"),
-    "cannot be compared: n, networks and draw must be equal": last("Mine(), draw=1)"),
+    "'mine' of 'few' and 'euler' of 'all' cannot be compared: sizes() of their sections must be equal": (
+        last("Mine(), 'few')")
+        + "    def sizes(self, section): return (50 if section == 'few' else 40, None)\n"
+        + "    def pairs(self, settings):\n        from experiments import Pair\n"
+        + "        yield Pair('q', settings[1], settings[0])\n"
+    ),
     "settings: there are none": settings("return []"),
     "settings(): TypeError: Value after * must be an iterable": settings("return None"),
     "settings(): line 18: KeyError: 'x'": settings("raise KeyError('x')"),

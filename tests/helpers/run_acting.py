@@ -19,7 +19,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runner import Runner
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Schedule, Setting
+from experiments.settings import Schedule, Setting
 
 FORK = multiprocessing.get_context("fork")
 QUIET = Terminal()

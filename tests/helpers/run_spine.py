@@ -23,7 +23,7 @@ from experiments.run.image_features import features_id
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Schedule, Setting
+from experiments.settings import Schedule, Setting
 from experiments.user import architecture
 from experiments.user.imports import TEXTS
 
@@ -61,9 +61,16 @@ def reference(features: str = "digits") -> Reference:
     return Reference(data(), features, features_id(features))
 
 
-def run(sampler: Sampler = EULER, network: Network | None = None, n_steps: int = 2, n: int = N, **setting: Any) -> Run:
+def run(
+    sampler: Sampler = EULER,
+    network: Network | None = None,
+    n_steps: int = 2,
+    n: int = N,
+    draw: int = 0,
+    **setting: Any,
+) -> Run:
     made = Setting(setting.pop("label", sampler.name), Schedule(n_steps=n_steps), sampler, **setting)
-    return Run(made, network or exact(), n, Machine(), reference())
+    return Run(made, network or exact(), n, Machine(), reference(), draw=draw)
 
 
 def silent(evaluations: float):

@@ -11,8 +11,8 @@ from experiments.run.options import Options
 from experiments.run.pairs import Pair
 from experiments.run.plan import Planner, list_pairs
 from experiments.run.runs import Run
-from experiments.run.setting import Key, Setting
 from experiments.run.study import ExploringStudy, Study
+from experiments.settings import Key, Setting
 
 
 def plan(study: Study, *settings: Setting) -> list[Run]:

@@ -1,18 +1,20 @@
 """Different runs have different identities, equal ones equal; what a table prints can be typed again."""
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
+from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
+from diffusion_core.spelling import spell_value
+from experiments.names import parse_sampler
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Schedule, Setting, read_schedule
-from experiments.user.parsing import parse_noise, parse_sampler
+from experiments.settings import Schedule, Setting
 
 few = st.sampled_from([0.0, 0.5, 1.0])
 laws = st.one_of(
@@ -35,14 +37,42 @@ def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run):
     )
 
 
-@given(laws, samplers, st.sampled_from([0.5, 7.0]), st.booleans())
-def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: bool):
-    assert parse_noise(noise.name, 0.5) == noise and parse_sampler(one.name) == one
-    schedule = Schedule("karras", 5, 20.0, 0.05, (("rho", rho),))
-    text = f"karras(rho={rho:g}, sigma_min=0.05, sigma_max=20{', end=0' * end})"
-    assert (
-        read_schedule(text, 5, 0.5) == (schedule, end) and read_schedule(schedule.name, 5, 0.5, 20, 0.05)[0] == schedule
-    )
+ends = st.tuples(st.floats(1.0, 80.0), st.floats(1e-3, 0.9)).map(lambda pair: ", ".join(map(spell_value, pair)))
+rules = st.sampled_from([
+    "geometric({})", "karras({})", "karras({}, rho=5.5)", "vp({})", "cosine({}, offset=0.01)", "beta57({})",
+    "polyexponential({}, rho=0.1)", "linear({}, end=0)", "vp({}, data_std=0.3, vp_beta_d=20.5, end=0)", "flow(shift=3)",
+    "flow", "bong-tangent", "ddpm-trailing", f"{__name__}:Power({{}})", f"{__name__}:Power({{}}, power=1.5, end=0)",
+])  # fmt: skip
+named = st.sampled_from([
+    *SAMPLERS, "euler(eta=1)", "heun(s_churn=10, s_min=0.1)", "dpm++2m-sde(eta=0.123456789)", "er-sde", "euler-churn",
+    "restart(intervals=((0.12, 0.7, 3, 2), (1, 4, 3, 2)), rho=5)", f"{__name__}:Mine", f"{__name__}:Mine(eta=0.5)",
+])  # fmt: skip
+factors = st.sampled_from([
+    "", "; train_noise=log-normal(0.1, 1)", "; train_noise=log-uniform(0.03, 100), weighting=unit-eps, lr=0.001",
+    "; output=eps, stable_above=inf, stratified=True, batch=64",
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Power(Schedule):
+    power: float = 1.0
+
+    def sigmas(self) -> tuple[float, ...]:
+        shares = (1 - step / self.n_steps for step in range(self.n_steps + 1))
+        return tuple(self.sigma_min + (self.sigma_max - self.sigma_min) * share**self.power for share in shares)
+
+
+@dataclass(frozen=True)
+class Mine(Euler):
+    eta: float = 1.0
+
+
+@given(rules, ends, named, st.integers(3, 12), st.sampled_from(["", " steps"]), factors)
+def test_a_setting_is_its_text(rule: str, between: str, sampler: str, n: int, steps: str, special: str):
+    text = f"{rule.format(between)}, {sampler}, {n}{steps}{special}"
+    setting = Setting.parse(text, 0.55)
+    assert str(setting) == text and Setting.parse(str(setting), 0.55) == setting
+    assert Setting.parse(f"{setting.label}, {n}{steps}", 0.55) == replace(setting, training={})
 
 
 @given(st.text(max_size=40))

@@ -153,8 +153,9 @@ def test_at_most_25_comparisons_are_shown_and_the_advised_one_is(sweep: Make, gr
 
 def test_the_names_of_what_is_shown_and_of_what_was_confirmed_are_explained(chosen: Make):
     info = {"formulas": {"vp": "VP. Source.", "res-2m": "RES.", "linear": "even. b", "heun": "Heun."}}
-    result = read_result(chosen([(8, "vp(end=0), res-2m", -4.0, "better")], info=info))
-    said = describe_names(result, [pd.Series({"schedule": "linear", "setting": "linear, eta 0"})])
+    folder = chosen([(8, "vp(30, 0.03, end=0), res-2m", -4.0, "better")], info=info)
+    edit(folder, "table", "setting == 'vp(30, 0.03, end=0), res-2m'", schedule="vp", sampler="res-2m")
+    said = describe_names(read_result(folder), [pd.Series({"schedule": "linear", "setting": "linear, euler"})])
     assert said[:4] == ["linear: even.", "vp: VP.", "res-2m: RES.", "end=0: then a last step to 0."]
 
 

@@ -5,6 +5,7 @@ import math
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -158,6 +159,17 @@ def test_signature_is_the_contract():
 def test_bad_arguments_are_named(arguments: dict[str, float], message: str):
     with pytest.raises(ValueError, match=message):
         generate_samples(EXACT, **arguments)
+
+
+def test_levels_may_be_a_list_an_array_or_a_tensor_and_a_sampler_must_be_an_instance():
+    levels = geometric(4)
+    usual = sample(EXACT, levels, Euler(0.0), shape=(1, 4, 4))
+    for given in (list(levels), np.array(levels), torch.tensor(levels, dtype=torch.float64)):
+        assert torch.equal(sample(EXACT, given, Euler(0.0), shape=(1, 4, 4)), usual)
+    with pytest.raises(ValueError, match="it must be an instance of a sampler, such as Euler"):
+        sample(EXACT, levels, Euler, shape=(1, 4, 4))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="eta='1': it must be a number"):
+        Euler("1")  # type: ignore[arg-type]
 
 
 def test_samples_of_high_noise_are_as_they_are():

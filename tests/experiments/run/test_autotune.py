@@ -69,7 +69,7 @@ def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
     choice_of_minutes = TimedMachines(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
     monkeypatch.setattr(plan, "autotune", lambda *_: choice_of_minutes)
     monkeypatch.setattr(plan, "can_compile", lambda device: compiler)
-    study = OneSetting(data=data(), n_samples=40, seeds=2, n_steps=8, recipe="plain")
+    study = OneSetting(data=data(), n_samples=40, seeds=2, setting="karras, euler, 8", recipe="plain")
     planner = Planner.of(study, Options(device="cpu", **{"threads": 1} | typed), Cache(Path("nowhere")), print)
     planner = planner.compiled_if_long(planner.plan(study.settings()))
     assert planner.machine.compiled == compiled and ("compiled" in planner.note) == (compiled and not typed)

@@ -12,21 +12,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import run_spine
-from studies import explored
+from studies import explored, plan
 
 from diffusion_core.samplers import Euler
+from diffusion_core.spelling import spell_value
 from experiments import choose as choosing
 from experiments.beta import SHIPPED, Beta
 from experiments.choose import Exploration, read_choices, read_chosen, write_choices
 from experiments.noise_levels import NoiseLevels
 from experiments.run import stages
 from experiments.run.options import Options
+from experiments.run.plan import OTHER_NOISE
 from experiments.run.result_folder import StudyResult
 from experiments.run.runs import Run
-from experiments.run.setting import Point, Schedule, Setting
 from experiments.run.study import ExploringStudy
 from experiments.run.work import baselines_first
 from experiments.schedules import Schedules
+from experiments.settings import Schedule, Setting
 from experiments.sweep import run_study
 from experiments.user.json_io import read_json
 from reports.schema import CHALLENGER, CHEAPER, CONFIRM, DEFAULT, EXPLORE, RIVAL, WITH, WITHOUT
@@ -34,7 +36,7 @@ from reports.schema import CHALLENGER, CHEAPER, CONFIRM, DEFAULT, EXPLORE, RIVAL
 Hooks = list[Callable[[Run], object]]
 Values = Mapping[int, Mapping[str, Any]]  # by evaluations and label: MMD and visible noise; None if it failed
 EXPLORING = Beta(choices=Path("none"))  # not what ships for these digits
-D, A, B, C = (f"linear(sigma_min=0.03, end=0), {sampler}" for sampler in ("eta 0", "eta 1", "dpm++2m", "dpm++2m-sde"))
+D, A, B, C = (f"linear(30, 0.03, end=0), {name}" for name in ("euler", "euler(eta=1)", "dpm++2m", "dpm++2m-sde"))
 
 
 def make_rows(label: str, budget: int | None, mmd: float | None, noise: float | None) -> list[dict[str, Any]]:
@@ -51,14 +53,11 @@ def make_rows(label: str, budget: int | None, mmd: float | None, noise: float | 
 
 
 class Chosen:
-    """The rows of choices.csv, what is chosen, and the runs of the explorers; of Point by number and label."""
+    """The rows of choices.csv, what is chosen, and the runs of the explorers; by number and label."""
 
     def __init__(self, study: ExploringStudy, values: Values):
         places = [(label, budget) for budget, labels in values.items() for label in labels]
-        settings = [
-            Point(label, *label.rsplit(", ", 1), sigma_max=30.0, sigma_min=0.03).at(budget, 0.5)
-            for label, budget in places
-        ]
+        settings = [Setting.parse(f"{label}, {budget}") for label, budget in places]
         rows = [
             row for label, budget in places for row in make_rows(label, budget, *(values[budget][label] or (None, 0)))
         ]
@@ -86,7 +85,10 @@ def test_the_lowest_within_the_limit_of_visible_noise_is_chosen(seed: int):
     rng = np.random.default_rng(seed)
     noise = rng.choice([0.0, 0.04, 0.041, None], 5 + seed // 2)
     mmd = np.where(rng.random(len(noise)) < 0.2, None, rng.integers(1, 5, len(noise)))
-    values = {f"karras, eta 0.{at:02}": mmd[at] and (mmd[at], noise[at]) for at in range(len(noise))}
+    values = {
+        f"karras(30, 0.03), euler(eta={spell_value((at + 1) / 100)})": mmd[at] and (mmd[at], noise[at])
+        for at in range(len(noise))
+    }
     default, *others = values
     ranked = sorted((label for label in others if values[label]), key=lambda label: values[label][0])
     quiet = [label for label in ranked if (values[label][1] or 0) <= 0.04]
@@ -136,18 +138,16 @@ def test_within_the_evaluations_fewer_compete_too_and_the_lowest_dearer_one_meet
 def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise():
     study = Beta(network="exact", confirm_samples=77)
     settings = choosing.confirmed(study, Chosen(study, WITHIN).chosen)
-    assert sorted((s.label, s.budget, s.section, s.n, s.draw) for s in settings) == sorted(
-        (label, budget, CONFIRM, 77, choosing.OTHER_NOISE) for label, budget in ((D, 8), (A, 8), (A, 16))
-    )
+    assert {(s.label, s.budget, s.section) for s in settings} == {
+        (label, budget, CONFIRM) for label, budget in ((D, 8), (A, 8), (A, 16))
+    }
+    assert {(run.n, run.draw) for run in plan(study, *settings)} == {(77, OTHER_NOISE)}
 
 
 def test_the_plan_of_a_confirmation_counts_the_dearest_choice():
-    settings = [
-        Point(name, *name.rsplit(", ", 1), 30.0, 0.03).at(7, 0.5) for name in ("karras, heun", "karras, eta 0.1")
-    ]
-    default = Point("d", "karras", "eta 0", 30.0, 0.03).at(7, 0.5)
-    chosen = choosing.choose_dearest(Schedules(), [default, *settings])
-    assert [*chosen["setting"]] == ["d", "karras, eta 0.1"]  # Heun takes six of seven evaluations
+    default, heun, euler = (Setting.parse(f"karras, {name}, 7") for name in ("euler", "heun", "euler(eta=0.1)"))
+    chosen = choosing.choose_dearest(Schedules(), [default, heun, euler])
+    assert [*chosen["setting"]] == [default.label, euler.label]  # Heun takes six of seven evaluations
 
 
 @pytest.mark.parametrize("weightings, tried", [
@@ -198,7 +198,10 @@ def read(study: Beta) -> Exploration:
 
 def test_choices_are_written_and_read(written: Path):
     content = read_json(written)
-    assert content["seeds"] == [101, 102, 103] and {point["name"] for point in content["points"]} == {D, A}
+    assert content["seeds"] == [101, 102, 103] and {row["setting"] for row in content["rows"] if row["chosen"]} == {
+        D,
+        A,
+    }
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
     chosen, rows, *notes = read(few(written))
     assert rows == content["rows"]
@@ -224,9 +227,8 @@ NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "setti
 FILES: dict[str, Any] = {  # what is refused of a file -> its edit; None: removed
     "its data are 'mnist', but this run has 'mnist5k'": {"data": "mnist"},
     "its recipe is plain, but this run has fast": {"recipe": "plain"},
-    "it is of an earlier version, whose names lack the last level; explore anew": {"points": None},
     "it does not say which networks chose": {"seeds": []},
-    "eta 0' is not with fresh": {"chosen": [NOISELESS, NOISELESS | {"kind": WITHOUT}]},
+    "euler' is not with fresh": {"chosen": [NOISELESS, NOISELESS | {"kind": WITHOUT}]},
     "it has no kinds without fresh noise and with": {"chosen": [NOISELESS | {"kind": CHALLENGER}]},
     "' is not marked as chosen in its rows": {"chosen": [NOISELESS | {"candidate": B}]},
     "its experiment is schedules, but this run has beta": {"experiment": "schedules"},
@@ -402,7 +404,7 @@ def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
     study = Schedules(data=run_spine.data(), features="digits", network="exact", explore_samples=40, **options, **few)
     done = asked(tmp_path, study)
     order = [run.setting.label for run in baselines_first(explored(study))]
-    assert order[0] == "geometric, eta 0"
+    assert order[0] == "geometric(30, 0.03), euler"
     tried, tested = ({name for name, _ in sections(done)[section]} for section in (EXPLORE, CONFIRM))
     assert tried == set(order[:3]) and tested <= tried and len(tested) == 1
     out = capsys.readouterr().out

@@ -147,7 +147,7 @@ def test_workers_run_a_users_code_unless_it_was_edited_since(tmp_path: Path):
     written(tmp_path, text)
     assert swept(tmp_path, "--workers", "2").status == 0
     assert {path.name for path in tmp_path.glob("[0-9]*")} - {str(os.getpid())}  # which has checked it
-    assert table(tmp_path / "out")["sampler"].tolist() == ["euler(eta=0)", "mine"]
+    assert table(tmp_path / "out")["sampler"].tolist() == ["euler", "mine"]
     edit = "        Path(__file__).write_text(Path(__file__).read_text() + '#')\n"
     written(tmp_path, text.replace('        yield Setting("mine"', f'{edit}        yield Setting("mine"'))
     ended = swept(tmp_path, "--workers", "2", "--n-samples", "41")

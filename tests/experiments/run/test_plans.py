@@ -10,8 +10,8 @@ import pytest
 from experiments.choose import choose, confirmed, explored, list_candidates, read_choices
 from experiments.cli import parse
 from experiments.run.identity import canonical, identity, identity_of_json, plain_json
-from experiments.run.setting import Setting
 from experiments.run.study import Study
+from experiments.settings import Setting
 
 FILE = Path(__file__).with_name("plans.json")
 COMMANDS = (
@@ -40,15 +40,15 @@ def describe_plan(command: str) -> str:
         settings += tried
         candidates = list_candidates(study, [setting for setting in tried if not setting.impossible])
         chosen = choose(candidates, within=study.within)
-    lines = sorted(map(describe, settings + confirmed(study, chosen)))
+    lines = sorted(describe(setting, study) for setting in settings + confirmed(study, chosen))
     return f"{identity_of_json(lines)}, {len(lines)} settings"
 
 
-def describe(setting: Setting) -> str:
+def describe(setting: Setting, study: Study) -> str:
     """What a setting is: its identity has neither its names nor its networks."""
     names = [setting.section, setting.budget, setting.label, identity(setting), bool(setting.impossible)]
     training = canonical(tuple(sorted(setting.training.items())))
-    return plain_json([names, setting.n, setting.networks, training])
+    return plain_json([names, *study.sizes(setting.section), training])
 
 
 def describe_plans() -> dict[str, str]:

@@ -20,7 +20,7 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained, Trained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Schedule, Setting
+from experiments.settings import Schedule, Setting
 
 FOUR = Schedule(n_steps=4)
 
@@ -31,11 +31,12 @@ def run(
     sampler: Sampler = Euler(0.0),  # noqa: B008  # it is frozen
     features: str = "digits",
     network: Any = None,
+    draw: int = 0,
     **setting: Any,
 ) -> Run:
     network = network or Trained()
     one = Setting(label, schedule, sampler, **setting)
-    return Run(one, network, 40, Machine(), Reference(network.data, features, "x"))
+    return Run(one, network, 40, Machine(), Reference(network.data, features, "x"), draw=draw)
 
 
 def doubts(runs: list[Run]) -> list[str]:

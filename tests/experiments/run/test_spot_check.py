@@ -15,8 +15,8 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.runner import Runner
 from experiments.run.runs import Run
-from experiments.run.setting import Schedule, Setting
 from experiments.run.spot_check import StaleError, check_same, choose_runs, sample_indices
+from experiments.settings import Schedule, Setting
 
 TABLE = """
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monk
     Runner(Cache(tmp_path), QUIET).run([run()])
     honest = stages.features_of
     monkeypatch.setattr(stages, "features_of", lambda *given: honest(*given) * 1.1)
-    with pytest.raises(StaleError, match=r"stored MMD of euler\(eta=0\)"):
+    with pytest.raises(StaleError, match=r"stored MMD of euler "):
         Runner(Cache(tmp_path), QUIET).run([run()])
 
 

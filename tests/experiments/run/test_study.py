@@ -25,8 +25,8 @@ from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import check_folder
 from experiments.run.result_folder import StudyResult
-from experiments.run.setting import Schedule, Setting
 from experiments.run.study import Study
+from experiments.settings import Schedule, Setting
 from experiments.sweep import run_study
 from experiments.user.json_io import read_json
 

@@ -24,11 +24,11 @@ from experiments.run import image_features, spot_check
 from experiments.run.cache import Cache
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, feature_key
 from experiments.run.result_folder import write_report
-from experiments.run.setting import Schedule
 from experiments.run.spot_check import StaleError
 from experiments.scoring.compare import question
 from experiments.scoring.inputs import open_input
 from experiments.scoring.output import pictures
+from experiments.settings import Schedule
 from experiments.user.json_io import read_json, write_json
 
 N = 120

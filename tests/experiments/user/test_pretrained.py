@@ -19,7 +19,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
 from experiments.run.cache import Cache
 from experiments.run.networks import Trained
-from experiments.run.setting import Schedule
+from experiments.settings import Schedule
 from experiments.user.imports import TEXTS
 from experiments.user.pretrained import WEIGHTS, describe, fingerprint, load_network, notes
 

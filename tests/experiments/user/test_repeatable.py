@@ -1,5 +1,6 @@
 """Whatever is a user's must depend on its own input only: asked twice, in another order, and for a few alone."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,8 +17,8 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.registry import NOISE_DISTRIBUTIONS
 from diffusion_core.samplers import Sampler
 from diffusion_core.weightings import WEIGHTINGS
+from experiments.names import parse_noise
 from experiments.user.network_io import check_batch
-from experiments.user.parsing import parse_noise
 from experiments.user.repeatable import check_noise, check_repeatable, check_user_sampler, check_weighting
 
 EXACT = GaussianDenoiser()
@@ -77,6 +78,8 @@ class Law(NoiseDistribution):
         return {"column": levels.view(-1, 1), "zero": levels * 0, "double": levels.double()}.get(self.law_fault, levels)
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
+        if self.law_fault == "raises":
+            math.log(-1)
         log_sigma = log_sigma - float(self.law_fault == "shift")
         density = -log_sigma.square() * (torch.nan if self.law_fault == "nan" else 1) - 0.5723649 * (
             self.law_fault != "sum"
@@ -132,6 +135,7 @@ def test_what_depends_on_its_input_only_passes(what: str, monkeypatch: pytest.Mo
      ("zero", "its levels must be finite and above 0"), ("double", "torch.float64"), ("nan", "integrates to nan"),
      ("sum", "its density of ln sigma integrates to 1.77; it must be 1"),
      ("shift", "78% of its levels lie below 1.68, but 25% by log_density; it must be"),
+     ("raises", "ValueError: math domain error"),
      ("stratified", "stratified=True must give one level from each")],
 )  # fmt: skip
 def test_a_noise_distribution_gives_levels_and_a_density(fault: str, says: str):

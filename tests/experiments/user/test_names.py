@@ -14,38 +14,38 @@ from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.registry import ON_PIXELS
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from experiments.names import parse_call, parse_noise, parse_sampler
 from experiments.noise_levels import NoiseLevels
 from experiments.run.identity import identity
-from experiments.run.setting import Schedule, Setting, read_schedule
 from experiments.schedules import Schedules
-from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
+from experiments.settings import Schedule, Setting, read_schedule
 
 
 @pytest.mark.parametrize("name", [*NOISE_DISTRIBUTIONS, *SAMPLERS])
 def test_a_printed_name_can_be_read_back(name: str):
     if name in NOISE_DISTRIBUTIONS:
         assert parse_noise(parse_noise(name, 0.55).name, 0.123) == parse_noise(name, 0.55)
-    elif name != "restart":  # its intervals have a notation of their own
+    else:
         assert parse_sampler(parse_sampler(name).name) == parse_sampler(name)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedules_printed_name_can_be_read_back(name: str):
-    _, options = typed = parse_schedule(name, 0.55)
-    assert parse_schedule(format_call(name, options.items()), 0.123) == typed
-    schedule = Schedule(name, 7, options=tuple(options.items()))
-    assert read_schedule(schedule.name, 7, 0.123) == (schedule, False) and len(schedule.sigmas()) == 8
+    schedule, said = read_schedule(name, 7, 0.55)
+    assert not said and len(schedule.sigmas()) == 8
+    assert read_schedule(schedule.text, 7, 0.55)[0] == schedule
+    assert read_schedule(schedule.name, 7, 0.123)[0].sigmas() == schedule.sigmas()
 
 
 def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data():
     assert parse_noise("log-normal(0, p_std=2)", 1.0) == LogNormal(0, 2)
     assert parse_sampler("euler(0.5)") == Euler(0.5) and parse_sampler(" heun") == Heun()
-    assert parse_schedule("karras(5)", 1.0) == ("karras", {"rho": 5})
+    typed, said = read_schedule("karras(20, 0.1, rho=5, end=0)", 3)
+    assert typed == Schedule("karras", 3, 20.0, 0.1, (("rho", 5.0),)) and said["end"] == 0
     assert parse_call("sampler", "mine(1)", {"mine": lambda size: size}) == ("mine", {"size": 1.0})
     assert parse_noise("vp", 0.55) == VP(data_std=0.55) and parse_noise("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
     assert parse_noise("sd3(3)", 0.55) == LogNormal(1.6964, 1.0)  # ln(3 / 0.55)
-    assert parse_schedule("cosine", 0.55) == ("cosine", {"data_std": 0.55})
-    assert parse_schedule("geometric", 0.55) == ("geometric", {})
+    assert read_schedule("cosine", 3, 0.55)[0].name == "cosine(data_std=0.55)"
 
 
 OWN = """
@@ -55,7 +55,6 @@ from experiments import Euler, LogNormal, Sampler, Schedule
 @dataclass(frozen=True)
 class Mine(Euler):
     eta: float = 1
-    label = "mine"
 
 class Bare(Euler): ...
 
@@ -86,7 +85,7 @@ def write_own(text: str = OWN):
 def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text():
     write_own()
     typed = [parse_sampler(f"own_xyz:Mine{options}") for options in ("", "(1)", "(eta=0.5)")]
-    assert [sampler.name for sampler in typed] == ["mine(eta=1)"] * 2 + ["mine(eta=0.5)"]
+    assert [sampler.name for sampler in typed] == ["own_xyz:Mine"] * 2 + ["own_xyz:Mine(eta=0.5)"]
     first = [identity(Setting("one", Schedule(), sampler)) for sampler in typed]
     assert first[0] == first[1] != first[2]
     write_own(f"{OWN}# edited")
@@ -96,14 +95,14 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text():
 @pytest.mark.usefixtures("own_modules")
 def test_schedules_and_noise_distributions_of_the_users_are_typed_as_ours():
     write_own()
-    levels, to_zero = read_schedule("own_xyz:Levels(3, sigma_max=8, end=0)", 2, 1.0)
-    assert to_zero and levels.name == "Levels(power=3)" and levels.sigmas() == (8.0, 1.0, 8 / 27)
-    assert parse_noise("own_xyz:Noise(p_std=2)", 1.0).name == "noise(-0.507, 2)"
+    levels, said = read_schedule("own_xyz:Levels(8, 0.03, power=3, end=0)", 2, 1.0)
+    assert "end" in said and levels.name == "own_xyz:Levels(power=3)" and levels.sigmas() == (8.0, 1.0, 8 / 27)
+    assert parse_noise("own_xyz:Noise(p_std=2)", 1.0).name == "own_xyz:Noise(-0.507, 2)"
     for study in (Schedules(schedules=("own_xyz:Levels",)), NoiseLevels(train_noise=("own_xyz:Noise",))):
         assert study.provenance["formulas"]
     ids = identity(levels), identity(parse_noise("own_xyz:Noise", 1.0))
     write_own(f"{OWN}# edited")
-    edited = read_schedule("own_xyz:Levels(3, sigma_max=8)", 2, 1.0)[0], parse_noise("own_xyz:Noise", 1.0)
+    edited = read_schedule("own_xyz:Levels(8, 0.03, power=3)", 2, 1.0)[0], parse_noise("own_xyz:Noise", 1.0)
     assert not {*ids} & {*map(identity, edited)}
 
 
@@ -140,17 +139,18 @@ REFUSED: dict[Callable[..., object], dict[str, str]] = {  # what reads it -> wha
         "log-normal(0, -1)": "p_std=-1.0: it must be above 0",
         "ddpm(1000.5)": "n_table=1000.5: it must be a whole number",
     },
-    partial(parse_schedule, data_std=1): {
+    partial(read_schedule, n_steps=3): {
         "spiral": "schedule='spiral': it must be one of geometric, karras",
-        "karras(7, 30)": "the parameters of karras are rho, sigma_max, sigma_min, end",
+        "karras(7)": r"it must read like karras\(30, 0.03, end=0\)",
+        "karras(30, 0.03, 7)": r"it must read like karras\(30, 0.03, end=0\)",
+        "karras(roh=7)": "the parameters of karras are sigma_max, sigma_min, rho, end",
         "karras(end=0.1)": "end=0.1: it must be 0, for a last step to 0",
         "flow(sigma_max=3)": "flow sets its own ends, so sigma_max cannot be given",
     },
     parse_sampler: {
         "rk45": r"sampler='rk45': it must be one of euler, euler-within",
         "euler(1, 2)": "the parameters of euler are eta",
-        "restart(((1, 2, 3, 4),))": r"it must read like restart\(rho=1\)",
-        "restart(5)": "intervals is not a number; only rho can be given here",
+        "restart(((2, 1, 3, 4),))": "sigma_min=2",
         "kadkhodaie-simoncelli(0.5, 0.01, 2.5)": "max_steps=2.5: it must be a whole number",
     },
 }

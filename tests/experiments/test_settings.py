@@ -16,8 +16,8 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Pretrained, Trained
 from experiments.run.plan import _check_runs as check_plan
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import AlphaBetaSchedule, Point, Schedule, Setting
 from experiments.run.study import Study
+from experiments.settings import Schedule, Setting
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Unsteady(Schedule):
 OTHERS: dict[str, Any] = {  # of fields that are no number, text or truth, or must have certain ones
     "network": "paper", "parameterisation": "x0", "noise": LogUniform(), "stable_above": 2.0, "weighting": "unit-eps",
     "ema_decay": 0.5, "machine": Machine(threads=7), "device": "cuda", "precision": "bf16", "source": "python:a:b",
-    "sigma_min": 0.7, "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17, "schedule": AlphaBetaSchedule(0.1, 0.3),
+    "sigma_min": 0.7, "options": (("offset", 0.1),), "schedule": Schedule("cosine", data_std=0.4),
     "sampler": Heun(), "distances": ("md",), "values": {"lr": "7"}, "training": {"lr": 7.0}, "features": "natural",
     "weights": Path("x"), "data": "mnist", "decoder": Pretrained(source="python:module:function"),
 }  # fmt: skip
 OF_TYPES = {bool: True, str: "x"}  # of other fields, else 7
 CONFIGS = [
-    Trained(), Exact(), Pretrained(source="python:module:function"), Machine(), Schedule("karras"),
-    AlphaBetaSchedule(0.1, 0.3), Reference("mnist5k", "digits", "0"), LogNormal(), Setting("a", Schedule(), Euler(1.0)),
+    Trained(), Exact(), Pretrained(source="python:module:function"), Machine(), Schedule("cosine", data_std=0.4),
+    Reference("mnist5k", "digits", "0"), LogNormal(), Setting("a", Schedule(), Euler(1.0)),
 ]  # fmt: skip
 
 
@@ -49,14 +49,14 @@ CONFIGS = [
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any):
     for field in (field for field in fields(config) if field.init):  # others follow from these
         before = getattr(config, field.name)
-        other = "geometric" if field.name == "rule" else OTHERS.get(field.name, OF_TYPES.get(type(before), 7))
+        other = "vp" if field.name == "rule" else OTHERS.get(field.name, OF_TYPES.get(type(before), 7))
         is_same = identity(replace(config, **{field.name: other})) == identity(config)
         assert other != before and is_same == (field.metadata.get("identity") is False), field.name
 
 
 def test_a_run_is_told_apart_by_all_that_changes_its_samples():
     plain = run()
-    assert plain.samples_id == run(label="other", section="b", budget=9, networks=2).samples_id
+    assert plain.samples_id == run(label="other", section="b", budget=9).samples_id
     others = [run(draw=1), run(final_denoise=True), run(n=41), run(n_steps=3), run(Heun()), run(network=exact(1))]
     assert len({other.samples_id for other in (plain, replace(plain, batch=7), *others)}) == 8
     natural = replace(plain, reference=Reference(data(), "natural", "0"))
@@ -65,12 +65,11 @@ def test_a_run_is_told_apart_by_all_that_changes_its_samples():
 
 def test_identity_is_known():
     """A change of these means that finished results would be computed again: raise SCHEMA on purpose only."""
-    assert SCHEMA == 5
-    assert identity(Schedule(n_steps=66)) == "59c43a1dc4ae"
-    assert identity(Machine("cpu", "fp32", False, 1, "2.6")) == "7181a65dcb08"
-    assert identity(AlphaBetaSchedule(0.1, 0.3)) == "678d9f31423e"  # classes and fields keep their former names
-    assert identity(Setting("a", Schedule(), Euler(1.0))) == "17a8a37b67c8"
-    assert identity(Reference("mnist5k", "digits", "0")) == "41a7bfb625cd"  # fields that came later are left out
+    assert SCHEMA == 6
+    assert identity(Schedule(n_steps=66)) == "269145bd6cac"
+    assert identity(Machine("cpu", "fp32", False, 1, "2.6")) == "8e2198fa547e"
+    assert identity(Setting("a", Schedule(), Euler(1.0))) == "043ec7f5c783"
+    assert identity(Reference("mnist5k", "digits", "0")) == "2e90b6aba02a"  # fields that came later are left out
 
 
 @pytest.mark.parametrize("one, reason", [
@@ -116,11 +115,13 @@ class Levels(Schedule):
     [
         (lambda: Schedule("spiral"), "schedule='spiral': it must be one of geometric, karras"),
         (lambda: Schedule(sigma_max=0.01), "sigma_min=0.03"),
-        (lambda: AlphaBetaSchedule(0.1, 0.6), "beta=0.6"),
         (lambda: Setting("a", Schedule(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
-        (lambda: Setting("a", Schedule(), Euler(0.0), n=0), "n=0"),
+        (lambda: Setting("a", Schedule(), Euler(0.0), budget=0), "budget=0"),
         (lambda: Setting("a", LogNormal(), Euler(0.0)), "schedule LogNormal: it must be a subclass"),  # type: ignore[arg-type]
-        (lambda: Levels(levels=[9.0, 1.0]), "schedule Levels: it must be .* whose sigmas.* returns a tuple of floats"),
+        (
+            lambda: Levels(levels=[9.0, 1.0]),
+            "schedule .*Levels.*: it must .* returns a tuple of floats",
+        ),
         (lambda: Machine("tpu"), "device='tpu'"),
         (lambda: replace(run(), batch=-1), "batch=-1"),
         (lambda: Trained(parameterisation="score"), "parameterisation='score'.*preconditioned, eps, x0"),
@@ -156,11 +157,13 @@ def test_whether_a_sampler_adds_noise_is_tried():
     assert [sampler.adds_noise(sigmas) for sampler in samplers] == [False, True, False, True, True, False]
 
 
-def test_a_point_is_a_setting_on_the_longest_schedule():
-    setting = Point("a", "karras(rho=5, end=0)", "eta 0.5", 30.0, 0.003).at(8, 0.5)
+def test_a_setting_within_evaluations_is_on_the_longest_schedule():
+    setting = Setting.parse("karras(30, 0.003, rho=5, end=0), euler(eta=0.5), 8")
     assert setting.schedule == Schedule("karras", 7, 30.0, 0.003, (("rho", 5.0),))
     assert (setting.sampler, setting.final_denoise, setting.budget) == (Euler(0.5), True, 8)
-    assert Point("a", "linear", "res-2s", 30.0, 0.03).at(9, 0.5).schedule == Schedule("linear", 4)
+    shorter = Setting.parse("linear(30, 0.03), res-2s, 4 steps")
+    assert shorter.schedule == Schedule("linear", 4) and shorter.budget is None
+    assert Setting.parse("linear(30, 0.03), res-2s, 9") == shorter.at(9)
 
 
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
@@ -168,7 +171,7 @@ def test_a_users_schedule_is_one_or_its_run_is_impossible(levels: tuple[float, .
     one = replace(run(), setting=Setting("a", Levels(levels=levels), Euler(0.0)))
     assert one.impossible.startswith("sigmas") and one.row()["status"] == "infeasible"
     row = replace(one, setting=replace(one.setting, schedule=Levels())).row()
-    assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "Levels")
+    assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, f"{__name__}:Levels")
 
 
 def test_a_machine_multiplies_in_full_precision():
@@ -182,8 +185,14 @@ def test_a_machine_multiplies_in_full_precision():
 # --- the runs of a study ---
 
 
+@dataclass(frozen=True)
+class Sized(Study):
+    def sizes(self, section: str) -> tuple[int, int | None]:
+        return (40, 1) if section == "few" else super().sizes(section)
+
+
 def plans(*settings: Setting, **options: Any) -> list[Run]:
-    return plan(Study(**{"data": data(), "n_samples": N, "recipe": "plain"} | options), *settings)
+    return plan(Sized(**{"data": data(), "n_samples": N, "recipe": "plain"} | options), *settings)
 
 
 A = Setting("a", Schedule(n_steps=2), Euler(0.0))
@@ -191,9 +200,9 @@ B = Setting("b", Schedule(n_steps=2), Euler(0.0))
 
 
 def test_each_setting_is_run_with_each_of_its_networks():
-    runs = plans(A, replace(B, networks=1, training={"lr": 0.1}), replace(B, label="c", n=40))
-    made = [(planned.setting.label, planned.network.seed) for planned in runs]
-    assert made == [("a", 1), ("b", 1), ("c", 1), ("a", 2), ("c", 2)]
+    runs = plans(A, replace(B, section="few", training={"lr": 0.1}), replace(B, label="c"))
+    made = [(planned.setting.label, planned.network.seed, planned.n) for planned in runs]
+    assert made == [("a", 1, N), ("b", 1, 40), ("c", 1, N), ("a", 2, N), ("c", 2, N)]
     assert [getattr(planned.network, "lr", None) for planned in runs[:2]] == [3e-3, 0.1]
     assert [planned.seed for planned in plans(A, network="exact")] == [0]
 
